@@ -1,0 +1,106 @@
+"""The log of a run, one JSON object a line: what reports, snapshots, HAR files and provenance are made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import IO, Any, Self
+
+from hermit_proxy.errors import HermitError
+from hermit_proxy.snapshot.entry import Entry
+
+
+class Outcome(Enum):
+    """Is how a request ended; every request ends as exactly one of these."""
+
+    REPLAYED = "replayed"
+    RECORDED = "recorded"
+    PASSED = "passed"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEvent:
+    """Is one request as the log has it.
+
+    `time` is the start in seconds since the epoch, `duration` seconds until the last byte of the answer; `status`
+    is what the client was told; `size` counts body bytes sent to the client; `sha256` is the digest of the whole
+    answer where it is known. `reason` and `hint` are there for refusals and failures: the
+    hint is the rule or command that would help. `entry` is the recorded answer, `entry_id` the identity of the replayed or recorded one.
+    `broken` marks a refusal that breaks hermeticity (not an explicit REJECT). `note` is what a reader should
+    know of an answer that was given all the same (an unasked-for difference, a stripped signature).
+    """
+
+    time: float
+    method: str
+    url: str
+    outcome: Outcome
+    status: int
+    duration: float = 0.0
+    size: int = 0
+    sha256: str | None = None
+    step: str | None = None
+    rule: str | None = None
+    action: str | None = None
+    reason: str | None = None
+    hint: str | None = None
+    broken: bool = False
+    note: str | None = None
+    body: str | None = None
+    entry_id: str | None = None
+    entry: Entry | None = None
+
+    def to_json(self) -> str:
+        """Give the line, without the fields that say nothing."""
+        fields = {name: value for name, value in asdict(self).items() if value not in (None, False, ())}
+        fields["outcome"] = self.outcome.value
+        if self.entry is not None:
+            fields["entry"] = {n: v for n, v in fields["entry"].items() if v not in (None, ())}
+        return json.dumps(fields, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read a line that to_json wrote; raise ValueError for anything else."""
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            fields["outcome"] = Outcome(fields["outcome"])
+            if "entry" in fields:
+                entry = fields["entry"]
+                for name in ("vary", "headers"):
+                    entry[name] = tuple((str(key), str(value)) for key, value in entry.get(name, ()))
+                fields["entry"] = Entry(**entry)
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"not a line of a request log: {line[:80]!r}") from error
+
+
+class RequestLog:
+    """Appends events to a file that only the proxy writes; each line is whole or absent."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; what is there stays."""
+        self._file: IO[bytes] = path.open("ab", buffering=0)
+
+    def write(self, event: RequestEvent) -> None:
+        """Append one line by one write(2), so that a killed proxy leaves no half of one behind a whole one."""
+        self._file.write(event.to_json().encode() + b"\n")
+
+    def close(self) -> None:
+        """Close the file; closing twice is safe."""
+        self._file.close()
+
+
+def read_log(path: Path) -> Iterator[RequestEvent]:
+    """Read a log; an unfinished last line (disk full, killed) ends it, anything else that is wrong is an error."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield RequestEvent.from_json(line.decode())
+            except ValueError as error:
+                raise HermitError(f"{path}:{number}: {error}") from error
