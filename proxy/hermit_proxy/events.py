@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any, Self
@@ -30,7 +33,8 @@ class RequestEvent:
     `time` is the start in seconds since the epoch, `duration` seconds until the last byte of the answer; `status`
     is what the client was told; `size` counts body bytes sent to the client; `sha256` is the digest of the whole
     answer where it is known. `reason` and `hint` are there for refusals and failures: the
-    hint is the rule or command that would help. `entry` is the recorded answer, `entry_id` the identity of the replayed or recorded one.
+    hint is the rule or command that would help. `entry` is the recorded answer, `entry_id` the identity of the
+    replayed or recorded one.
     `broken` marks a refusal that breaks hermeticity (not an explicit REJECT). `note` is what a reader should
     know of an answer that was given all the same (an unasked-for difference, a stripped signature).
     """
@@ -56,10 +60,11 @@ class RequestEvent:
 
     def to_json(self) -> str:
         """Give the line, without the fields that say nothing."""
-        fields = {name: value for name, value in asdict(self).items() if value not in (None, False, ())}
+        # By identity: a status or time of 0 equals False and must stay. Not asdict: it copies deeply, each time.
+        fields = {n: v for n in _EVENT_FIELDS if (v := getattr(self, n)) is not None and v is not False}
         fields["outcome"] = self.outcome.value
         if self.entry is not None:
-            fields["entry"] = {n: v for n, v in fields["entry"].items() if v not in (None, ())}
+            fields["entry"] = {n: v for n in _ENTRY_FIELDS if (v := getattr(self.entry, n)) not in (None, ())}
         return json.dumps(fields, separators=(",", ":"))
 
     @classmethod
@@ -72,10 +77,37 @@ class RequestEvent:
                 entry = fields["entry"]
                 for name in ("vary", "headers"):
                     entry[name] = tuple((str(key), str(value)) for key, value in entry.get(name, ()))
+                _check_types(entry, _ENTRY_TYPES)
                 fields["entry"] = Entry(**entry)
+            _check_types(fields, _EVENT_TYPES)
             return cls(**fields)
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a line of a request log: {line[:80]!r}") from error
+
+
+_EVENT_FIELDS = tuple(field.name for field in dataclass_fields(RequestEvent))
+_ENTRY_FIELDS = tuple(field.name for field in dataclass_fields(Entry))
+_NUMBERS = {"time": (int, float), "duration": (int, float), "status": (int,), "size": (int,)}
+_EVENT_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_EVENT_FIELDS, (str,)),
+    **_NUMBERS,
+    "outcome": (Outcome,),
+    "broken": (bool,),
+    "entry": (Entry,),
+}
+_ENTRY_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_ENTRY_FIELDS, (str,)),
+    "status": (int,),
+    "size": (int,),
+    "vary": (tuple,),
+    "headers": (tuple,),
+}
+
+
+def _check_types(fields: dict[str, Any], types: dict[str, tuple[type, ...]]) -> None:
+    for name, value in fields.items():
+        if not isinstance(value, types[name]) or (isinstance(value, bool) and types[name] != (bool,)):
+            raise TypeError(f"{name} is {value!r}")
 
 
 class RequestLog:
@@ -86,8 +118,19 @@ class RequestLog:
         self._file: IO[bytes] = path.open("ab", buffering=0)
 
     def write(self, event: RequestEvent) -> None:
-        """Append one line by one write(2), so that a killed proxy leaves no half of one behind a whole one."""
-        self._file.write(event.to_json().encode() + b"\n")
+        """Append one line in a single system call, so that a killed proxy leaves no half of one behind a whole one.
+
+        Raise OSError where the disk is full; the part that was written is taken back: a later line stands alone.
+        """
+        line = event.to_json().encode() + b"\n"
+        written = self._file.write(line)
+        if written != len(line):
+            self._file.truncate(self._file.tell() - written)
+            raise OSError(errno.ENOSPC, "no space for the whole line", str(self._file.name))
+
+    def sync(self) -> None:
+        """Bring everything to the disk (fsync)."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file; closing twice is safe."""
@@ -101,6 +144,7 @@ def read_log(path: Path) -> Iterator[RequestEvent]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield RequestEvent.from_json(line.decode())
+                event = RequestEvent.from_json(line.decode())
             except ValueError as error:
                 raise HermitError(f"{path}:{number}: {error}") from error
+            yield event

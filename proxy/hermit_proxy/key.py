@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ VARYING = ("accept", "accept-language", "git-protocol")
 # Requests with these headers choose their answer by them even where the server forgets `Vary`.
 _ALWAYS_VARYING = ("git-protocol",)
 _NEGOTIATED_TYPES = ("application/vnd.",)
+_WEIGHT = re.compile(r"0(?:\.[0-9]*)?|1(?:\.0*)?")  # RFC 9110 section 12.4.2, of any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,6 @@ def _quality(parameters: Iterable[str]) -> float:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "q":
-            try:
-                return min(max(float(value), 0.0), 1.0)
-            except ValueError:
-                return 0.0
+            # Not float() alone: it reads `nan`, which is neither more nor less than anything, and `1_0`.
+            return float(value) if _WEIGHT.fullmatch(value.strip()) else 0.0
     return 1.0

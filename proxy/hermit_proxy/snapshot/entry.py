@@ -34,7 +34,8 @@ class Entry:
     `url` is normalised (see target), `body` the digest of the request's body or None; `vary` and
     `headers` are sorted pairs with lower-case names. `sha256` and `size` (bytes) describe the response body: both
     None where the answer is negative and its body is not kept; for HEAD `size` alone may be there, the
-    length that the server announced. `stand_in="token"` marks an answer that was a token: none is stored, and a replay answers with a stand-in.
+    length that the server announced. `stand_in="token"` marks an answer that was a token: none is stored, and a
+    replay answers with a stand-in.
     """
 
     method: str

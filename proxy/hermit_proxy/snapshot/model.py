@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator
 from hermit_proxy.key import Request, acceptability
 from hermit_proxy.snapshot.entry import Entry
 
+# An answer without body and type (404, a redirect) suits every Accept, but less than anything that was asked for.
+_BODILESS_QUALITY = 0.0001
+
 
 class Snapshot:
     """Holds entries by key; reusable and free of order, as retries and parallel clients need it."""
@@ -27,7 +30,8 @@ class Snapshot:
 
     def __iter__(self) -> Iterator[Entry]:
         """Give all entries in the order of the files."""
-        return iter(sorted((e for variants in self._by_key.values() for e in variants.values()), key=lambda e: e.sort_key))
+        entries = [entry for variants in self._by_key.values() for entry in variants.values()]
+        return iter(sorted(entries, key=lambda entry: entry.sort_key))
 
     def __len__(self) -> int:
         """Count the entries."""
@@ -60,15 +64,21 @@ class Snapshot:
     @staticmethod
     def _negotiate(sent: dict[str, str], variants: tuple[Entry, ...]) -> Entry | None:
         """Choose as the server would have: a newer client words its Accept differently and means the same."""
-        accept = sent.get("accept", "*/*")
+        accept = sent.get("accept") or "*/*"
         best: list[Entry] = []
         best_quality = 0.0
         for entry in variants:
             if any(name != "accept" and sent.get(name) != value for name, value in entry.vary):
                 continue
-            quality = acceptability(accept, entry.header("content-type") or "application/octet-stream")
+            quality = Snapshot._quality(accept, entry)
             if quality > best_quality:
                 best, best_quality = [entry], quality
             elif quality == best_quality and quality > 0:
                 best.append(entry)
-        return best[0] if len({(e.status, e.sha256) for e in best}) == 1 else None
+        return best[0] if len({(e.status, e.sha256, e.header("location")) for e in best}) == 1 else None
+
+    @staticmethod
+    def _quality(accept: str, entry: Entry) -> float:
+        if entry.sha256 is None and entry.header("content-type") is None:
+            return _BODILESS_QUALITY
+        return acceptability(accept, entry.header("content-type") or "application/octet-stream")

@@ -1,0 +1,85 @@
+"""Only an address that was judged is ever connected to."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+
+import pytest
+
+from hermit_proxy import guard
+from hermit_proxy.recorder.dialer import Dialer, DialError, resolve
+
+LOCAL = ipaddress.ip_address("127.0.0.1")
+
+
+def dialer(*answers: list[str], allow: tuple[str, ...] = ()) -> tuple[Dialer, list[str]]:
+    asked: list[str] = []
+
+    async def resolver(host: str, _port: int) -> list[guard.Address]:
+        asked.append(host)
+        return [ipaddress.ip_address(text) for text in answers[min(len(asked), len(answers)) - 1]]
+
+    return Dialer(guard.parse_allow(list(allow)), frozenset, resolver), asked
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [["127.0.0.1"], ["169.254.169.254"], ["::ffff:127.0.0.1"], ["64:ff9b::7f00:1"], ["8.8.8.8", "10.0.0.1"], ["::1"]],
+)
+def test_a_name_with_one_refused_address_is_refused(addresses: list[str]) -> None:
+    made, _ = dialer(addresses)
+    with pytest.raises(DialError) as caught:
+        asyncio.run(made.dial("rebinding.example.org", 443))
+    assert caught.value.refused
+
+
+def test_a_name_is_resolved_once_and_the_judged_address_is_dialled() -> None:
+    async def scenario() -> tuple[str, list[str]]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            made, asked = dialer(["127.0.0.1"], ["10.0.0.1"], allow=("a.example.org",))
+            _, writer = await made.dial("a.example.org", server.getsockname()[1])
+            peer = writer.get_extra_info("peername")[0]
+            writer.close()
+            return peer, asked
+
+    assert asyncio.run(scenario()) == ("127.0.0.1", ["a.example.org"])
+
+
+def test_the_next_address_is_tried_where_the_first_does_not_answer() -> None:
+    async def scenario() -> str:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            made, _ = dialer(["127.0.0.2", "127.0.0.1"], allow=("a.example.org",))
+            _, writer = await made.dial("a.example.org", server.getsockname()[1])
+            peer: str = writer.get_extra_info("peername")[0]
+            writer.close()
+            return peer
+
+    assert asyncio.run(scenario()) == "127.0.0.1"
+
+
+def test_own_addresses_are_refused() -> None:
+    own = frozenset({ipaddress.ip_address("93.184.216.34")})
+
+    async def resolver(_host: str, _port: int) -> list[guard.Address]:
+        return list(own)
+
+    with pytest.raises(DialError, match="this machine itself"):
+        asyncio.run(Dialer(guard.Allow(), lambda: own, resolver).dial("me.example.org", 80))
+
+
+def test_a_name_without_addresses_and_a_closed_port_fail_in_words() -> None:
+    made, _ = dialer([])
+    with pytest.raises(DialError, match="no address"):
+        asyncio.run(made.dial("nothing.example.org", 80))
+    made, _ = dialer(["127.0.0.1"], allow=("a.example.org",))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(DialError, match="cannot be reached") as caught:
+        asyncio.run(made.dial("a.example.org", port))
+    assert not caught.value.refused
+
+
+def test_a_literal_address_is_not_resolved() -> None:
+    assert asyncio.run(resolve("127.0.0.1", 80)) == [LOCAL]

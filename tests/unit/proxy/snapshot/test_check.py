@@ -1,0 +1,68 @@
+"""The quick way to see that a URL is normalised must agree with the normaliser."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hermit_proxy.snapshot.check import file_name_of, is_file_name, recordable
+from hermit_proxy.target import BadTargetError, host_file_name, parse_url
+
+HOSTS = ["https://", "http://", "example.org", "EXAMPLE", ":443", ":80", ":8443", "[::1]", "127.1", "@"]
+PATHS = [
+    "/",
+    "//",
+    ".",
+    "..",
+    "%2F",
+    "%2f",
+    "%41",
+    "%",
+    "?",
+    "#",
+    "a",
+    "Z",
+    "~",
+    ";",
+    ":",
+    "é",
+    " ",
+    "\\",
+    "*",
+    "'",
+    '"',
+]
+parts = st.lists(st.sampled_from([*HOSTS, *PATHS]), max_size=8).map("".join)
+
+
+@given(parts.map("https://example.org/".__add__) | parts | st.text(max_size=30))
+def test_a_url_is_accepted_just_when_it_is_its_own_normal_form(url: str) -> None:
+    try:
+        target = parse_url(url)
+        expected = host_file_name(target) if target.url == url else None
+    except BadTargetError:
+        expected = None
+    try:
+        found: str | None = file_name_of(url)
+    except BadTargetError:
+        found = None
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "expected"),
+    [
+        ("example.org.yaml", "https://example.org/", True),
+        ("example.org.yaml", "https://example.org:8443/", False),
+        ("../x.yaml", "https://../x/", False),
+    ],
+)
+def test_a_file_name_belongs_to_an_origin(name: str, origin: str, expected: bool) -> None:
+    assert is_file_name(name, origin) is expected
+
+
+def test_statuses_that_say_not_now_or_answer_another_question_are_not_recorded() -> None:
+    assert {status for status in range(100, 600) if recordable(status)} == set(range(200, 500)) - {
+        206, 304, 407, 408, 425, 429
+    }  # fmt: skip
