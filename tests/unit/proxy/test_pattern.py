@@ -159,6 +159,12 @@ def test_a_pattern_knows_when_it_names_one_host(pattern: str, host: str | None) 
     assert compile_pattern(pattern).literal_host == host
 
 
+def test_a_pattern_knows_what_it_costs() -> None:
+    small, large = compile_pattern("example.org/x"), compile_pattern("(a|b).example.org:80/x{1000}")
+    assert 0 < small.size < 20
+    assert 1000 < large.size < 1200
+
+
 def test_patterns_are_equal_by_their_text() -> None:
     assert compile_pattern("a.example.org/x") == compile_pattern("a.example.org/x")
     assert compile_pattern("a.example.org/x") != compile_pattern("a.example.org/y")

@@ -266,6 +266,13 @@ def test_too_many_rules_are_refused(tmp_path: Path) -> None:
         read(tmp_path, "rules:\n" + line * (MAX_RULES + 1))
 
 
+def test_patterns_that_are_large_together_are_refused(tmp_path: Path) -> None:
+    line = "- {pattern: 'a/x{1000}', action: ALLOW}\n"
+    assert len(read(tmp_path, "rules:\n" + line * 90).rules) == 90
+    with pytest.raises(InputError, match="too large together"):
+        read(tmp_path, "rules:\n" + line * 110)
+
+
 WORDS = st.sampled_from(
     [
         *(

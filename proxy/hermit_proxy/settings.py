@@ -1,0 +1,145 @@
+"""Reads the user's own settings file: what belongs to the machine and its owner, never to a project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hermit_proxy.guard import Allow, parse_allow
+from hermit_proxy.yamlfile import Node, Scalar, excerpt, load
+from hermit_proxy.yamlread import Reader
+
+_KEYS = ("store", "pool", "observers", "upstream", "credentials", "runtime_dir", "upload_limit")
+DEFAULT_UPLOAD_LIMIT = 4 << 30
+_POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Is what the user's file says, with defaults for what it leaves out.
+
+    `store` is what `open_store` takes ("" for its own default). `pool` None means that the caller names it after the
+    repository. `observers` counts the independent recordings that an entry needs. `upstream_allow` opens addresses,
+    `upstream_trust` is a PEM bundle in place of the system's. `credentials` is the file of bindings, None where there
+    is none. `upload_limit` counts bytes. `source` is the file itself, None where there is none.
+    """
+
+    store: str = ""
+    pool: str | None = None
+    observers: int = 1
+    upstream_allow: tuple[str, ...] = ()
+    upstream_trust: Path | None = None
+    credentials: Path | None = None
+    runtime_dir: Path | None = None
+    upload_limit: int = DEFAULT_UPLOAD_LIMIT
+    source: Path | None = None
+
+    @property
+    def allow(self) -> Allow:
+        """Give `upstream_allow` as the guard takes it."""
+        return parse_allow(self.upstream_allow)
+
+
+def config_dir(environ: Mapping[str, str]) -> Path:
+    """Name the folder of the user's own files: `$XDG_CONFIG_HOME/hermit` (XDG Base Directory)."""
+    base = environ.get("XDG_CONFIG_HOME", "")
+    # The specification has relative paths ignored.
+    home = Path(base) if Path(base).is_absolute() else Path(environ.get("HOME") or Path.home()) / ".config"
+    return home / "hermit"
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read a settings file, or the user's own where None is given; that one may be missing. Raise InputError."""
+    folder = config_dir(environ)
+    default_credentials = folder / "credentials.yaml"
+    credentials = default_credentials if default_credentials.exists() else None
+    if path is None:
+        path = folder / "config.yaml"
+        if not path.exists():
+            return Settings(credentials=credentials, runtime_dir=_runtime_dir(environ))
+    reader = Reader(path)
+    node = load(path)
+    fields = reader.expect_mapping(node, _KEYS, "the settings") if not _empty(node) else {}
+    upstream = reader.expect_mapping(fields.get("upstream"), ("allow", "trust"), "upstream")
+    limit = reader.expect_size(fields.get("upload_limit"), "upload_limit")
+    settings = Settings(
+        store=_read_store(reader, fields.get("store")),
+        pool=_read_pool(reader, fields.get("pool")),
+        observers=reader.expect_int(fields.get("observers"), "observers", least=1) or 1,
+        upstream_allow=_read_allow(reader, upstream.get("allow")),
+        upstream_trust=_read_file(reader, upstream.get("trust"), "upstream.trust"),
+        credentials=_read_file(reader, fields.get("credentials"), "credentials") or credentials,
+        runtime_dir=_read_path(reader, fields.get("runtime_dir"), "runtime_dir") or _runtime_dir(environ),
+        upload_limit=DEFAULT_UPLOAD_LIMIT if limit is None else limit,
+        source=path,
+    )
+    reader.finish()
+    return settings
+
+
+def _empty(node: Node) -> bool:
+    return isinstance(node, Scalar) and node.nothing
+
+
+def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    return Path(base) / "hermit" if Path(base).is_absolute() else None
+
+
+def _read_store(reader: Reader, node: Node | None) -> str:
+    text = reader.expect_str(node, "store")
+    if text is None:
+        return ""
+    try:
+        secret = urlsplit(text).password is not None or "password=" in urlsplit(text).query
+    except ValueError as error:
+        reader.mistake(node, f"expected store as a path or URL; {error}")
+        return ""
+    if secret:
+        reader.mistake(node, "a password in store; name its file instead, `redis://host/0?password_file=/path`")
+        return ""
+    # What the text means is the store's business (see store.open); a relative path depends on where one stands.
+    if "://" not in text and not text.startswith(("/", "~/")):
+        reader.mistake(node, "expected store as an absolute path, `~/path`, `file:///path` or `redis://host:port/db`")
+    return text
+
+
+def _read_pool(reader: Reader, node: Node | None) -> str | None:
+    text = reader.expect_str(node, "pool")
+    if text is not None and not _POOL.fullmatch(text):
+        reader.mistake(node, f"expected pool as letters, digits, `.`, `_`, `-` and `/`; found {excerpt(text)}")
+    return text
+
+
+def _read_allow(reader: Reader, node: Node | None) -> tuple[str, ...]:
+    allowed: list[str] = []
+    for item in reader.expect_list(node, "upstream.allow"):
+        text = reader.expect_str(item, "an item of upstream.allow")
+        try:
+            parse_allow([text] if text is not None else [])
+        except ValueError as error:
+            reader.mistake(item, str(error))
+        if text is not None:
+            allowed.append(text)
+    return tuple(allowed)
+
+
+def _read_path(reader: Reader, node: Node | None, what: str) -> Path | None:
+    text = reader.expect_str(node, what)
+    if text is None:
+        return None
+    try:
+        return reader.path.parent.absolute() / Path(text).expanduser()
+    except RuntimeError as error:
+        reader.mistake(node, f"{what}: {error}")
+        return None
+
+
+def _read_file(reader: Reader, node: Node | None, what: str) -> Path | None:
+    path = _read_path(reader, node, what)
+    if path is not None and not path.is_file():
+        reader.mistake(node, f"{what}: there is no file {path}")
+    return path
