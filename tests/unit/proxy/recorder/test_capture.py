@@ -34,7 +34,8 @@ def test_head_keeps_the_announced_length() -> None:
 
 
 def test_a_signed_link_is_not_kept() -> None:
-    entry = capture.entry_for(GET, URL, 200, {"link": "<https://cdn.example.org/?X-Amz-Signature=s>"}, sha256="a" * 64, size=0)
+    link = {"link": "<https://cdn.example.org/?X-Amz-Signature=s>"}
+    entry = capture.entry_for(GET, URL, 200, link, sha256="a" * 64, size=0)
     assert entry.header("link") is None
 
 
@@ -66,7 +67,7 @@ def test_a_challenge_is_kept_without_tokens(value: str, kept: str) -> None:
         (None, False),
     ],
 )
-def test_a_token_is_known_by_its_json(body: bytes | None, expected: bool) -> None:  # noqa: FBT001  a table's column
+def test_a_token_is_known_by_its_json(body: bytes | None, expected: bool) -> None:
     assert capture.is_token(body) is expected
 
 

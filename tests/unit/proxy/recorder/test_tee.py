@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -65,7 +66,7 @@ class Broken:
     def abort(self) -> None:
         pass
 
-    def __enter__(self) -> Broken:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:

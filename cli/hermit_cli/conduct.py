@@ -1,0 +1,260 @@
+"""Conducts one run: proxy and cell start side by side, the command runs, and everything ends in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hermit_cli import runs
+from hermit_cli.output import say
+from hermit_cli.progress import Progress
+from hermit_proxy.ca import RunCA
+from hermit_proxy.control import Message
+from hermit_proxy.policy import Mode
+from hermit_proxy.process import ProxyProcess
+from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.session import Counts
+from hermit_proxy.settings import config_dir
+
+if TYPE_CHECKING:  # imported while the proxy boots, which a run has to wait for anyway
+    from hermit_workers.runtime import Cell
+    from hermit_workers.view import Hidden
+
+# They come from a terminal or a supervisor, and are for the command to obey.
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_GRACE = 10.0
+_PATIENCE = 3  # interrupts from the keyboard, within the grace time
+_TICK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Is everything that a run needs to know before it starts.
+
+    `environment` is the user's own; `stdout_to_stderr` keeps stdout free for Hermit's own object.
+    """
+
+    mode: Mode
+    proxy: ProxySettings
+    rundir: Path
+    folder: Path
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    keep_caches: bool
+    quiet: bool
+    stdout_to_stderr: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Is how a run ended: the command's status, the proxy's counts by name, and what interrupted it."""
+
+    status: int
+    counts: dict[str, int]
+    signal: str | None
+
+    @property
+    def good(self) -> bool:
+        """Tell whether everything went as a recording must, to be worth keeping."""
+        return not (self.status or self.signal or self.counts["broken"])
+
+
+def conduct(plan: Plan) -> Ending:
+    """Run a plan to its end; raise HermitError where it could not be run."""
+    return asyncio.run(_Conductor(plan).run())
+
+
+class _Conductor:
+    """States: starting -> running -> ending -> over; an interrupt leads to ending from everywhere."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._progress = Progress(plan.mode.value, quiet=plan.quiet)
+        self._cell: Cell | None = None
+        self._interrupted: str | None = None
+        self._presses = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._running = False
+
+    async def run(self) -> Ending:
+        self._task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        for number in _PASSED_ON:
+            loop.add_signal_handler(number, self._on_signal, number)
+        self._progress.open()
+        if self._progress.pinned:
+            loop.add_signal_handler(signal.SIGWINCH, self._progress.resize)
+            loop.add_signal_handler(signal.SIGTSTP, self._stop)
+            loop.call_later(_TICK, self._tick)
+        try:
+            return await self._with_proxy()
+        except asyncio.CancelledError:
+            if self._interrupted is None:
+                raise
+            return Ending(128 + signal.Signals[self._interrupted], _named(Counts()), self._interrupted)
+        finally:
+            self._progress.close()
+
+    async def _with_proxy(self) -> Ending:
+        plan = self._plan
+        authority = RunCA.create(plan.proxy.clock, run=plan.rundir.name)
+        proxy = await ProxyProcess.start(plan.mode, plan.proxy, plan.rundir, on_event=self._on_event, ca=authority)
+        try:
+            status = await self._with_cell(proxy, authority)
+            counts = await proxy.finish()
+            return Ending(status, _named(counts), self._interrupted)
+        finally:
+            await proxy.stop()
+
+    async def _with_cell(self, proxy: ProxyProcess, authority: RunCA) -> int:
+        from hermit_workers.environment import Wire  # noqa: PLC0415  see above
+        from hermit_workers.runtime import Cell  # noqa: PLC0415  see above
+        from hermit_workers.trust import system_bundle  # noqa: PLC0415  see above
+        from hermit_workers.view import Trust, prepare  # noqa: PLC0415  see above
+
+        plan = self._plan
+        bundle = system_bundle()
+        trust = Trust(authority.cert_pem, authority.bundle(bundle), authority.jks())
+        wire = Wire(hermetic=plan.mode is Mode.HERMETIC, keep_caches=plan.keep_caches)
+        sandbox, environment = prepare(plan.rundir, plan.folder, plan.environment, wire, trust, self._hidden())
+        stdout = sys.stderr.buffer if plan.stdout_to_stderr else None
+        self._cell = cell = Cell.start(sandbox, plan.command, environment, stdout=stdout)
+        try:
+            listener, _ = await _both(cell.listener(), proxy.ready())
+            with listener:
+                proxy.listen(listener)
+            self._running = True
+            cell.go()
+            waiting = asyncio.ensure_future(cell.wait())
+            await asyncio.wait({waiting, proxy.died}, return_when=asyncio.FIRST_COMPLETED)
+            if proxy.died.done():
+                # The command may have got over it or ended by it: what it got is worth nothing either way.
+                waiting.cancel()
+                await proxy.status()  # raises what the proxy died of
+            return waiting.result()
+        finally:
+            self._running = False
+            await cell.destroy()
+
+    def _hidden(self) -> Hidden:
+        """Name what the command must not see: Hermit's own folders and the secrets that the proxy adds."""
+        from hermit_workers.view import Hidden  # noqa: PLC0415  see above
+
+        user = self._plan.environment
+        folders = [runs.state_dir(user), config_dir(user), *_data_folders(user)]
+        if (store := _store_folder(self._plan.proxy.store, user)) is not None:
+            folders.append(store)
+        files: tuple[Path, ...] = ()
+        if (credentials := self._plan.proxy.credentials) is not None:
+            files = (credentials, *_secret_files(credentials))
+        return Hidden(tuple(folders), files)
+
+    def _on_event(self, message: Message) -> None:
+        if message.get("event") in {"status", "finished"}:
+            self._progress.update(Counts.from_dict(message))
+
+    def _tick(self) -> None:
+        self._progress.draw()
+        asyncio.get_running_loop().call_later(_TICK, self._tick)
+
+    def _stop(self) -> None:
+        """Stop as the terminal asks, with the terminal in order, and go on where it says so."""
+        self._progress.close()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._progress.open()
+
+    def _on_signal(self, number: int) -> None:
+        """Pass a signal on to the command, which may end in its own way; a second one, or ten seconds, end it.
+
+        A key of the terminal has reached the command already, and what it means is the command's to say: in a shell
+        or an interpreter it ends a line and no more.
+        """
+        name = signal.Signals(number).name
+        cell = self._cell
+        if cell is None or not self._running:
+            self._interrupted = name
+            if self._task is not None:
+                self._task.cancel()
+            return
+        if number in {signal.SIGINT, signal.SIGQUIT} and _is_foreground():
+            self._presses += 1
+            asyncio.get_running_loop().call_later(_GRACE, self._forget_press)
+            if self._presses < _PATIENCE:
+                return
+        if self._interrupted is not None:
+            number = signal.SIGKILL
+        else:
+            asyncio.get_running_loop().call_later(_GRACE, self._end, cell)
+        self._interrupted = name
+        cell.signal(number)
+
+    def _forget_press(self) -> None:
+        self._presses -= 1
+
+    def _end(self, cell: Cell) -> None:
+        if self._running:
+            say("hermit: the command does not end; ending it")
+            cell.signal(signal.SIGKILL)
+
+
+async def _both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
+    """Wait for both; where one fails, the other is not left behind."""
+    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return tasks[0].result(), tasks[1].result()
+
+
+def _named(counts: Counts) -> dict[str, int]:
+    return {name: value for name, value in counts.to_dict().items() if isinstance(value, int)}
+
+
+def _is_foreground() -> bool:
+    """Tell whether a terminal sends its keys to our process group, and so to the command as well."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+def _data_folders(user: dict[str, str]) -> list[Path]:
+    home = Path(user.get("HOME") or Path.home())
+    places = (("XDG_DATA_HOME", ".local/share"), ("XDG_CACHE_HOME", ".cache"))
+    named = ((user.get(variable, ""), default) for variable, default in places)
+    return [(Path(value) if Path(value).is_absolute() else home / default) / "hermit" for value, default in named]
+
+
+def _store_folder(url: str, user: dict[str, str]) -> Path | None:
+    """Give the folder of a store that is one (see store.open)."""
+    if url.startswith("~"):
+        return Path(user.get("HOME") or Path.home()) / url.lstrip("~/")
+    if url.startswith("file:"):
+        from urllib.parse import unquote, urlsplit  # noqa: PLC0415  few write their store as a URL
+
+        return Path(unquote(urlsplit(url).path))
+    return Path(url) if url.startswith("/") else None
+
+
+def _secret_files(credentials: Path) -> tuple[Path, ...]:
+    """Name the files with secrets. Reading the bindings reads the secrets: so this process must not dump core."""
+    import ctypes  # noqa: PLC0415  few runs have credentials
+
+    from hermit_proxy.credentials import load_bindings  # noqa: PLC0415  few runs have credentials
+
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    return load_bindings(credentials).secret_files()

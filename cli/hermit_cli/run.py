@@ -1,0 +1,211 @@
+"""Is `hermit run`: a command whose only wire is the proxy, with the project's rules and snapshot."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hermit_cli import output, runs
+from hermit_cli.project import Project, find_project, has_snapshot
+from hermit_proxy.errors import ExitCode, HermitError, UsageError
+
+if TYPE_CHECKING:  # a wrong command line should not pay for the rest
+    from hermit_cli.conduct import Ending, Plan
+    from hermit_cli.summary import Recorded, RunReport
+    from hermit_proxy.settings import Settings
+    from hermit_proxy.snapshot.model import Snapshot
+
+_DESCRIPTION = """\
+Run a command in a network namespace of its own, whose only wire leads to a proxy: record what it fetches under the
+project's rules, or replay the snapshot and refuse everything else. Files stay yours. With --json the command's stdout
+goes to stderr, and stdout has one object at the end."""
+
+
+_MODE_HELP = "auto (the default) is hermetic where there is a snapshot, else record"
+_CACHES_HELP = "let tools use your caches; what those answer is not recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Is the command line after its defaults: what a run works on."""
+
+    project: Project
+    mode: str
+    rules: Path
+    network: Path
+    command: tuple[str, ...]
+    log: Path | None
+    keep_unused: bool
+    keep_caches: bool
+    quiet: bool
+    json: bool
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command's options."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a command behind the proxy",
+        description=_DESCRIPTION,
+        allow_abbrev=False,
+        usage="hermit run [options] -- COMMAND...",
+    )
+    parser.add_argument("--mode", choices=("record", "hermetic", "auto"), default="auto", help=_MODE_HELP)
+    parser.add_argument("--rules", type=Path, metavar="FILE", help="instead of .hermit/rules.yaml")
+    parser.add_argument("--snapshot", type=Path, metavar="DIR", help="instead of .hermit/network")
+    parser.add_argument("--json", action="store_true", help="print one object for programs")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="copy the log of requests there")
+    parser.add_argument("--keep-unused", action="store_true", help="keep entries that this run did not use")
+    parser.add_argument("--keep-caches", action="store_true", help=_CACHES_HELP)
+    parser.add_argument("--quiet", action="store_true", help="tell refusals and failures only")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...", help="what to run")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run it and give the exit code."""
+    options = read_options(args, Path.cwd())
+    runs.sweep(os.environ)
+    with runs.run_folder(os.environ) as rundir:
+        report = _run(options, rundir)
+        runs.write_result(rundir, {"snapshot": str(options.network.resolve()), **report.result()})
+    if options.json:
+        output.print_json(report.to_json())
+    elif not options.quiet or report.exit_code is not ExitCode.DONE:
+        report.say()
+    return int(report.exit_code)
+
+
+def read_options(args: argparse.Namespace, folder: Path) -> Options:
+    """Check the command line against what is there; raise UsageError."""
+    command = tuple(args.command[1:] if args.command[:1] == ["--"] else args.command)
+    if not command:
+        raise UsageError("there is no command to run", hint="hermit run -- COMMAND...")
+    project = find_project(folder)
+    if args.rules is not None and not args.rules.is_file():
+        raise UsageError(f"there is no rules file {args.rules}")
+    if args.snapshot is not None and args.snapshot.exists() and not args.snapshot.is_dir():
+        raise UsageError(f"{args.snapshot} is no folder", hint="--snapshot takes a folder of <host>.yaml files")
+    network = (args.snapshot or project.network).absolute()
+    mode = args.mode
+    if mode == "auto":
+        mode = "hermetic" if has_snapshot(network) else "record"
+    return Options(
+        project=project,
+        mode=mode,
+        rules=(args.rules or project.rules).absolute(),
+        network=network,
+        command=command,
+        log=args.log and args.log.absolute(),
+        keep_unused=args.keep_unused,
+        keep_caches=args.keep_caches,
+        quiet=args.quiet,
+        json=args.json,
+    )
+
+
+def _run(options: Options, rundir: Path) -> RunReport:
+    from hermit_cli.conduct import conduct  # noqa: PLC0415  see above
+    from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
+    from hermit_proxy.settings import load_settings  # noqa: PLC0415  see above
+
+    settings = load_settings(None, os.environ)
+    old = None
+    if Mode(options.mode) is Mode.RECORD:
+        from hermit_proxy.snapshot.tree import read_tree  # noqa: PLC0415  only a recording writes
+
+        # Before the command starts: it may change the very folder.
+        old = read_tree(options.network)
+        if not options.rules.exists() and not options.quiet:
+            output.say_styled(f"hermit: there is no {options.rules}, so every request will be refused", "warn")
+    plan = _plan(options, settings, rundir)
+    began = time.monotonic()
+    try:
+        ending = conduct(plan)
+    finally:
+        log = _keep_log(rundir, options.log)
+    seconds = time.monotonic() - began
+    recorded = None
+    if old is not None and ending.good and log is not None:
+        recorded = _write(options, settings, plan, old)
+    return _report(plan, ending, recorded, log, seconds)
+
+
+def _plan(options: Options, settings: Settings, rundir: Path) -> Plan:
+    from hermit_cli.conduct import Plan  # noqa: PLC0415  see above
+    from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
+    from hermit_proxy.proxysettings import ProxySettings  # noqa: PLC0415  see above
+    from hermit_proxy.snapshot.recorded import read as read_recorded  # noqa: PLC0415  see above
+
+    recorded = read_recorded(options.network.parent)
+    return Plan(
+        mode=Mode(options.mode),
+        proxy=ProxySettings(
+            rules=options.rules,
+            snapshot=options.network,
+            store=settings.store,
+            pool=settings.pool or options.project.pool(),
+            clock=(float(recorded),) if recorded is not None else (),
+            observers=settings.observers,
+            upstream_allow=settings.upstream_allow,
+            upstream_trust=settings.upstream_trust,
+            credentials=settings.credentials,
+            upload_limit=settings.upload_limit,
+        ),
+        rundir=rundir,
+        folder=Path.cwd(),
+        command=options.command,
+        environment=dict(os.environ),
+        keep_caches=options.keep_caches,
+        quiet=options.quiet or options.json,
+        stdout_to_stderr=options.json,
+    )
+
+
+def _write(options: Options, settings: Settings, plan: Plan, old: Snapshot) -> Recorded:
+    from hermit_cli.recording import write_snapshot  # noqa: PLC0415  only a recording writes
+
+    return write_snapshot(
+        options.network,
+        old,
+        plan.rundir / runs.LOG_NAME,
+        store_url=settings.store,
+        pool=plan.proxy.pool,
+        keep_unused=options.keep_unused,
+        environ=os.environ,
+    )
+
+
+def _report(plan: Plan, ending: Ending, recorded: Recorded | None, log: Path | None, seconds: float) -> RunReport:
+    from hermit_cli.summary import RunReport, troubles_of  # noqa: PLC0415  see above
+    from hermit_proxy.events import read_log  # noqa: PLC0415  see above
+
+    unanswered = ending.counts["refused"] or ending.counts["failed"]
+    return RunReport(
+        mode=plan.mode,
+        command=plan.command,
+        status=ending.status,
+        seconds=seconds,
+        counts=ending.counts,
+        troubles=troubles_of(read_log(log)) if unanswered and log else (),
+        log=log,
+        signal=ending.signal,
+        recorded=recorded,
+    )
+
+
+def _keep_log(rundir: Path, copy: Path | None) -> Path | None:
+    log = rundir / runs.LOG_NAME
+    if not log.exists():
+        return None
+    if copy is None:
+        return log
+    try:
+        shutil.copyfile(log, copy)
+    except OSError as error:
+        raise HermitError(f"cannot write the log to {copy}: {error.strerror}") from error
+    return copy

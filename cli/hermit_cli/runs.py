@@ -1,0 +1,141 @@
+"""Keeps the folders of runs: alive while their process is, cleaned up after it, their logs kept for a while."""
+
+# $XDG_STATE_HOME/hermit/runs/<id>/ holds everything of one run, in no tmpfs because caches of tools lie there too. The
+# lock says that the run is alive: the kernel drops it with the process, however that ends.
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hermit_proxy.errors import HermitError, UsageError
+
+KEPT_RUNS = 20
+LOG_NAME = "requests.jsonl"
+RESULT_NAME = "result.json"
+_LOCK = "lock"
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Name the folder of what Hermit remembers between runs (XDG Base Directory)."""
+    base = environ.get("XDG_STATE_HOME", "")
+    home = Path(base) if Path(base).is_absolute() else Path(environ.get("HOME") or Path.home()) / ".local" / "state"
+    return home / "hermit"
+
+
+def runs_dir(environ: Mapping[str, str]) -> Path:
+    """Name the folder that has one folder for each run."""
+    return state_dir(environ) / "runs"
+
+
+@contextlib.contextmanager
+def run_folder(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Make a run's folder, hold its lock, and leave only its log and its result behind."""
+    runs = runs_dir(environ)
+    try:
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rundir, lock = _fresh(runs)
+    except OSError as error:
+        hint = "free the disk or set XDG_STATE_HOME"
+        raise HermitError(f"cannot write to {runs}: {error.strerror}", hint=hint) from error
+    try:
+        yield rundir
+    finally:
+        _clean(rundir)
+        os.close(lock)
+        (rundir / _LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nothing was logged
+            rundir.rmdir()
+
+
+def write_result(rundir: Path, fields: Mapping[str, Any]) -> None:
+    """Keep how a run ended beside its log, for the commands that need a log that is worth something."""
+    (rundir / RESULT_NAME).write_text(json.dumps(fields) + "\n")
+
+
+def sweep(environ: Mapping[str, str], *, keep: int = KEPT_RUNS) -> None:
+    """Clean up after runs that were killed, and drop the oldest logs."""
+    finished: list[Path] = []
+    for rundir in sorted(runs_dir(environ).glob("[0-9]*")):
+        if not _alive(rundir):
+            _clean(rundir)
+            (rundir / _LOCK).unlink(missing_ok=True)
+            finished.append(rundir)
+    for rundir in finished[: max(0, len(finished) - keep)]:
+        _remove(rundir)
+
+
+def find_log(name: str, environ: Mapping[str, str]) -> Path:
+    """Give the log that a person means: a file, the id of a run, or `last`."""
+    if name != "last" and (Path(name).is_file() or "/" in name):
+        return Path(name)
+    runs = runs_dir(environ)
+    logs = sorted(runs.glob(f"[0-9]*/{LOG_NAME}"))
+    if name == "last" and logs:
+        return logs[-1]
+    if (found := runs / name / LOG_NAME) in logs:
+        return found
+    known = ", ".join(log.parent.name for log in logs[-3:])
+    hint = f"one of: {known}" if known else "hermit run -- COMMAND"
+    raise UsageError(f"no log of a run {name!r} in {runs}", hint=hint)
+
+
+def _fresh(runs: Path) -> tuple[Path, int]:
+    now = time.time_ns()
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+    name = f"{moment}-{now // 1000 % 10**6:06}{secrets.token_hex(2)}"
+    # Made under another name and locked first, so that a sweep never sees it without its lock.
+    unready = runs / f".{name}"
+    unready.mkdir(mode=0o700)
+    lock = os.open(unready / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    rundir = runs / name
+    unready.rename(rundir)
+    return rundir, lock
+
+
+def _alive(rundir: Path) -> bool:
+    try:
+        lock = os.open(rundir / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _clean(rundir: Path) -> None:
+    """Remove everything but the log, the result and the lock."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in list(os.scandir(rundir)):
+            if entry.name in {LOG_NAME, RESULT_NAME, _LOCK}:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                _remove(Path(entry.path))
+            else:
+                os.unlink(entry.path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a tree; tools make folders of their caches read-only (go does), which is no reason to keep them."""
+    try:
+        shutil.rmtree(folder)
+    except OSError:
+        for parent, folders, _ in os.walk(folder):
+            for name in folders:
+                if not os.path.islink(os.path.join(parent, name)):  # a link may lead to the user's own folder
+                    os.chmod(os.path.join(parent, name), stat.S_IRWXU)
+        shutil.rmtree(folder, ignore_errors=True)

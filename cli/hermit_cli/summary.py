@@ -1,0 +1,191 @@
+"""Tells what a run did: for people a few lines that end with the next step, for programs one object."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
+from hermit_proxy.errors import ExitCode
+from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.policy import Mode, Reason
+
+_SHOWN = 10
+_COUNTED = ("requests", "replayed", "recorded", "passed", "refused", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Is what became of the snapshot: `difference` is data and `text` words for it; None where nothing was written."""
+
+    network: Path
+    changed: bool
+    difference: dict[str, Any]
+    text: str
+    conflicts: tuple[str, ...]
+    pruned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Is a kind of request that was not answered, and how often."""
+
+    outcome: Outcome
+    method: str
+    url: str
+    reason: str
+    hint: str | None
+    broken: bool
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Is one run as it ended.
+
+    `status` is the command's own (128 + n for signals), `seconds` how long it took, `counts` the proxy's counts
+    by name (`bytes` among them), `signal` the name of what interrupted it.
+    """
+
+    mode: Mode
+    command: tuple[str, ...]
+    status: int
+    seconds: float
+    counts: dict[str, int]
+    troubles: tuple[Trouble, ...]
+    log: Path | None
+    signal: str | None = None
+    recorded: Recorded | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Choose the exit code: a broken refusal counts even where the command got over it."""
+        if self.counts.get("broken"):
+            return ExitCode.NOT_HERMETIC
+        return ExitCode.FAILED if self.status or self.signal else ExitCode.DONE
+
+    def result(self) -> dict[str, Any]:
+        """Give what is remembered of a run beside its log."""
+        return {"exit_code": int(self.exit_code), "mode": self.mode.value, "command": list(self.command), **self.counts}
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the object of `--json`."""
+        recorded = self.recorded
+        snapshot = recorded and {
+            "path": str(recorded.network),
+            "changed": recorded.changed,
+            "pruned": recorded.pruned,
+            "conflicts": list(recorded.conflicts),
+            "difference": recorded.difference,
+        }
+        return {
+            "exit_code": int(self.exit_code),
+            "mode": self.mode.value,
+            "command": list(self.command),
+            "command_status": self.status,
+            "signal": self.signal,
+            "seconds": round(self.seconds, 3),
+            **self.counts,
+            "unanswered": [_as_json(trouble) for trouble in self.troubles],
+            "snapshot": snapshot,
+            "log": str(self.log) if self.log else None,
+            "next": self.next_step(),
+        }
+
+    def next_step(self) -> str | None:
+        """Say what the reader most likely wants to do now."""
+        reasons = {trouble.reason for trouble in self.troubles if trouble.broken}
+        command = shlex.join(self.command)
+        if any(reason.startswith(Reason.UNOBSERVED.value) for reason in reasons):
+            return f"hermit store fill    (or record again: hermit run --mode record -- {command})"
+        if any(reason.startswith((Reason.NO_RULE.value, Reason.AMBIGUOUS.value)) for reason in reasons):
+            return "hermit rules suggest    (shows the fewest rules that admit what was refused)"
+        if reasons and self.mode is Mode.HERMETIC:
+            return f"hermit run --mode record -- {command}"
+        if hint := next((trouble.hint for trouble in self.troubles if trouble.broken and trouble.hint), None):
+            return hint
+        if self.recorded and self.recorded.changed and self.exit_code is ExitCode.DONE:
+            return f"commit .hermit, then: hermit run --mode hermetic -- {command}"
+        return None
+
+    def say(self) -> None:
+        """Tell it to people."""
+        code = self.exit_code
+        told = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTED if self.counts.get(name))
+        size = bytes_as_text(self.counts.get("bytes", 0))
+        ending = {ExitCode.DONE: "done", ExitCode.NOT_HERMETIC: "NOT HERMETIC"}.get(code, "failed")
+        line = f"hermit {self.mode.value}: {ending} in {time_as_text(self.seconds)}; {told or 'no requests'}, {size}"
+        say_styled(line, "good" if code is ExitCode.DONE else "bad")
+        if self.signal:
+            say(f"  interrupted by {self.signal}")
+        elif self.status:
+            say(f"  the command ended with {_status_as_text(self.status)}")
+        for trouble in self.troubles[:_SHOWN]:
+            _say_trouble(trouble)
+        if len(self.troubles) > _SHOWN:
+            say(f"  … and {len(self.troubles) - _SHOWN} more kinds of request, see the log")
+        if self.recorded:
+            _say_recorded(self.recorded)
+        elif self.mode is Mode.RECORD and code is not ExitCode.DONE:
+            say("  the snapshot is as it was: only a run without failures and refusals writes one")
+        if self.log:
+            say_styled(f"  log: {self.log}", "dim")
+        if step := self.next_step():
+            say(f"  next: {step}")
+
+
+def troubles_of(events: Iterable[RequestEvent]) -> tuple[Trouble, ...]:
+    """Fold refused and failed requests into kinds; those that break hermeticity come first."""
+    kinds: Counter[Trouble] = Counter()
+    for event in events:
+        if event.outcome in {Outcome.REFUSED, Outcome.FAILED}:
+            reason = event.reason or "no reason was logged"
+            kinds[Trouble(event.outcome, event.method, event.url, reason, event.hint, event.broken, 0)] += 1
+    counted = [Trouble(t.outcome, t.method, t.url, t.reason, t.hint, t.broken, n) for t, n in kinds.items()]
+    return tuple(sorted(counted, key=lambda trouble: (not trouble.broken, trouble.outcome is not Outcome.FAILED)))
+
+
+def _as_json(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "outcome": trouble.outcome.value,
+        "method": trouble.method,
+        "url": trouble.url,
+        "reason": trouble.reason,
+        "hint": trouble.hint,
+        "broken": trouble.broken,
+        "times": trouble.times,
+    }
+
+
+def _say_trouble(trouble: Trouble) -> None:
+    times = f" ({trouble.times} times)" if trouble.times > 1 else ""
+    say_styled(f"  {trouble.outcome.value}: {trouble.method} {trouble.url}{times}", "bad" if trouble.broken else "dim")
+    say(f"      {trouble.reason}")
+    if trouble.hint:
+        for line in trouble.hint.splitlines():
+            say(f"      {line}")
+
+
+def _say_recorded(recorded: Recorded) -> None:
+    if not recorded.changed:
+        say(f"  the snapshot is unchanged: {recorded.network}")
+    else:
+        say(f"  the snapshot has changed: {recorded.network}")
+        lines = recorded.text.splitlines()
+        shown = lines if len(lines) <= 3 * _SHOWN else [*lines[: 3 * _SHOWN], "… (hermit snapshot diff tells all)"]
+        for line in shown:
+            say(f"    {line}")
+    for conflict in recorded.conflicts:
+        say_styled(f"  several answers to one request: {conflict}", "warn")
+
+
+def _status_as_text(status: int) -> str:
+    from signal import Signals  # noqa: PLC0415  needed only for a command that failed
+
+    if status > 128 and status - 128 in {int(number) for number in Signals}:  # noqa: PLR2004  as shells count
+        return f"status {status} ({Signals(status - 128).name})"
+    return f"status {status}"

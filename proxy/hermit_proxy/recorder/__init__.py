@@ -1,0 +1,1 @@
+"""Records what a build fetches: mitmproxy, held to a decision before every connection, hosted by Twisted."""

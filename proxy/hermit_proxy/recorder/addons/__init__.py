@@ -1,0 +1,1 @@
+"""One concern of the recorder in each module; the order in which they stand in `service` is the order of decisions."""

@@ -1,0 +1,46 @@
+"""Adds the credential that a rule names, and keeps every answer from the client that shows a secret."""
+
+from __future__ import annotations
+
+from mitmproxy import http
+
+from hermit_proxy.bindings import CredentialError
+from hermit_proxy.recorder.shared import Shared
+from hermit_proxy.target import Target
+
+
+class Credentials:
+    """Runs after the redirects, which know what is asked upstream."""
+
+    def __init__(self, shared: Shared) -> None:
+        """Take the recorder."""
+        self._shared = shared
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Add the header, in place of the client's own; not to what a redirect was folded into."""
+        exchange = self._shared.open_exchange(flow)
+        if exchange is None or exchange.fetch is None or exchange.upstream is None or exchange.target is None:
+            return
+        rule = exchange.fetch.rule
+        if rule.credential is None or _place(exchange.upstream) != _place(exchange.target):
+            return
+        try:
+            name, value = self._shared.bindings.header_for(rule, exchange.method, exchange.target)
+        except CredentialError as error:
+            exchange.refuse(str(error), hint="bind it in credentials.yaml, or take it off the rule")
+            return
+        flow.request.headers[name] = value
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Look at the head of every answer from upstream; the body is looked at where it passes."""
+        exchange = self._shared.open_exchange(flow)
+        bindings = self._shared.bindings
+        if exchange is None or exchange.fetch is None or flow.response is None or not bindings:
+            return
+        head = b"\n".join(b"%s: %s" % field for field in flow.response.headers.fields)
+        if bindings.leaks(head + b"\n" + flow.response.data.reason):
+            exchange.refuse("the answer's head contains a secret", hint="look at what the server sends back")
+
+
+def _place(target: Target) -> tuple[str, str, int]:
+    return target.scheme, target.host, target.port

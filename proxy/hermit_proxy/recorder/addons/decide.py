@@ -1,0 +1,78 @@
+"""Asks the policy about each request, and sends it on only where the policy says so."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from mitmproxy import http
+
+from hermit_proxy.key import Request
+from hermit_proxy.policy import Fetch, Refuse, Replay
+from hermit_proxy.recorder.addons.intake import route_to_engine
+from hermit_proxy.recorder.exchange import Exchange
+from hermit_proxy.recorder.shared import Shared
+from hermit_proxy.recorder.signatures import secret_parameters
+from hermit_proxy.rules import Rule
+from hermit_proxy.snapshot.entry import Entry
+from hermit_proxy.target import BadTargetError, parse_url
+
+
+class Decide:
+    """Runs after the intake; nothing else sets a decision."""
+
+    def __init__(self, shared: Shared) -> None:
+        """Take the recorder."""
+        self._shared = shared
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Refuse, replay or let fetch; wait for whoever is fetching the same."""
+        exchange = self._shared.open_exchange(flow)
+        if exchange is None or exchange.request is None:
+            return
+        while not await self._settle(flow, exchange, exchange.request):
+            pass
+
+    async def _settle(self, flow: http.HTTPFlow, exchange: Exchange, request: Request) -> bool:
+        """Decide once; False where another request for the same has ended and the question is a new one."""
+        decision = self._shared.session.decide(request)
+        exchange.decision, exchange.rule = decision, decision.rule
+        if isinstance(decision, Refuse):
+            hint = self._shared.session.hint(decision, request)
+            exchange.refuse(decision.reason.value, hint=hint, broken=decision.broken)
+        elif isinstance(decision, Replay):
+            self._replay(flow, exchange, decision.entry, decision.rule)
+        elif not self._objects(exchange, decision) and decision.keep:
+            return await self._lead_or_wait(flow, exchange, request, decision)
+        return True
+
+    async def _lead_or_wait(self, flow: http.HTTPFlow, exchange: Exchange, request: Request, decision: Fetch) -> bool:
+        flights = self._shared.flights
+        land = flights.lead(request, decision.key_url)
+        if land is not None:
+            exchange.cleanups.append(partial(land, exchange))
+            return True
+        ended, entry = await flights.wait(request, decision.key_url)
+        if entry is not None:
+            self._replay(flow, exchange, entry, decision.rule)
+        return entry is not None or not ended
+
+    def _replay(self, flow: http.HTTPFlow, exchange: Exchange, entry: Entry, rule: Rule) -> None:
+        exchange.decision = Replay(entry, rule)
+        exchange.entry_id = entry.id
+        exchange.sha256 = entry.sha256
+        route_to_engine(flow, exchange, self._shared.engine.url_for(entry))
+
+    @staticmethod
+    def _objects(exchange: Exchange, decision: Fetch) -> bool:
+        try:
+            found = secret_parameters(parse_url(decision.key_url).query)
+        except BadTargetError as error:
+            exchange.refuse(f"its key is not a URL: {error}")
+            return True
+        if found:
+            names = ", ".join(found)
+            exchange.refuse(
+                f"its query has what looks like a credential ({names}), which would be recorded",
+                hint=f"`query: ignore`, or `query: [names]` without {names}, at the rule in line {decision.rule.line}",
+            )
+        return bool(found)

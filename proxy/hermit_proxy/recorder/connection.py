@@ -1,0 +1,220 @@
+"""Drives one client connection through mitmproxy's layers, and closes it where mitmproxy would go on after an error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol
+
+from mitmproxy import flow as flows
+from mitmproxy import options
+from mitmproxy.addonmanager import AddonManager
+from mitmproxy.connection import Connection, ConnectionState, Server
+from mitmproxy.exceptions import AddonHalt
+from mitmproxy.master import Master
+from mitmproxy.proxy import commands, events, layers, mode_specs, server_hooks
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+from mitmproxy.proxy.server import ConnectionIO
+
+from hermit_proxy.recorder.dialer import DialError, Streams
+from hermit_proxy.recorder.exchange import Exchanges
+from hermit_proxy.recorder.strict_http import MAX_UNREAD, StrictHttp1Server
+
+# Seconds without a byte in either direction.
+_IDLE_SECONDS = 300
+_READ = 1 << 18
+_WRITE_BUFFER = 1 << 20
+# What may come from upstream between the pieces of a body that reach the client: heads, chunk sizes, TLS.
+_MAX_OVERHEAD = 1 << 20
+
+
+class Gate(Protocol):
+    """Says when a connection may be read; it is asked before each read."""
+
+    async def __call__(self) -> None:
+        """Wait until there is room for what comes."""
+
+
+class GatedReader:
+    """Reads in large pieces, and only where there is room: what is not read slows the sender down."""
+
+    def __init__(self, reader: Any, gate: Gate, took: Callable[[int], None], broken: Callable[[], None]) -> None:
+        """Take the stream, its gate, and who learns of sizes and of a connection that broke."""
+        self._reader = reader
+        self._gate = gate
+        self._took = took
+        self._broken = broken
+
+    async def read(self, _size: int) -> bytes:
+        """Give what is there, up to 256 KiB; empty at the end."""
+        await self._gate()
+        try:
+            data: bytes = await self._reader.read(_READ)
+        except OSError:
+            # mitmproxy takes a reset for an end, and a body without a length would look whole.
+            self._broken()
+            raise
+        self._took(len(data))
+        return data
+
+
+class RecorderConnection(ProxyConnectionHandler):
+    """Is one client connection.
+
+    Beyond mitmproxy's handler it dials through `dial`, and passes over no exception, in an addon or in a layer.
+    """
+
+    def __init__(
+        self,
+        master: Master,
+        streams: Streams,
+        opts: options.Options,
+        exchanges: Exchanges,
+        dial: Callable[[str, Server], Awaitable[Streams]],
+    ) -> None:
+        """Take the master, the accepted connection, and who knows of requests and opens connections for them."""
+        super().__init__(master, *streams, opts, mode_specs.ProxyMode.parse("regular"))  # type: ignore[no-untyped-call]  # mitmproxy is half typed
+        self._addons: AddonManager = master.addons
+        self._exchanges = exchanges
+        self._dial = dial
+        self._readers: list[StrictHttp1Server] = []
+        self._overhead = 0
+        self._resumed = asyncio.Event()
+        self.timeout_watchdog.timeout = _IDLE_SECONDS
+        self.layer = layers.modes.HttpProxy(self.layer.context)
+
+    def register(self, reader: StrictHttp1Server) -> None:
+        """Take a reader of requests on this connection: the outer one, then the one inside the tunnel."""
+        self._readers.append(reader)
+
+    def delivered(self) -> None:
+        """Learn that a piece of an answer has come through."""
+        self._overhead = 0
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Run the addons; whatever one of them raises ends the request, and with it the connection."""
+        with self.timeout_watchdog.disarm():
+            (data,) = hook.args()
+            try:
+                for addon in self._addons.chain:
+                    await self._addons.invoke_addon(addon, hook)
+            except AddonHalt:
+                return
+            except Exception as error:  # noqa: BLE001  fail closed, whatever it was
+                self._crash(f"{type(error).__name__} in the hook `{hook.name}`", error)
+                self._stop(data)
+            self._wake()
+
+    def _stop(self, data: object) -> None:
+        """Make sure that what a hook was asked about does not happen."""
+        if isinstance(data, flows.Flow):
+            data.error = flows.Error(flows.Error.KILLED_MESSAGE)
+            data.live = False
+        elif isinstance(data, server_hooks.ServerConnectionHookData):
+            data.server.error = "the proxy failed"
+        self.abort()
+
+    def _crash(self, what: str, error: BaseException | None) -> None:
+        exchange = self._exchanges.current(self.client.id)
+        if exchange is not None:
+            exchange.fail(f"the proxy failed: {what}", hint="a fault of Hermit: please report it")
+        logging.getLogger(__name__).error("the proxy failed: %s", what, exc_info=error)
+
+    def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
+        """Pass mitmproxy's words on, and end the connection where they say that a layer has crashed."""
+        if exc_info:
+            error = exc_info[1] if isinstance(exc_info, tuple) else sys.exc_info()[1]
+            self._crash(f"{message} ({error})", error)
+            self.abort()
+            return
+        if level >= logging.ERROR:
+            super().log(message, level, exc_info)
+
+    def abort(self) -> None:
+        """End the client's connection, after what was already written to it."""
+        io = self.transports.get(self.client)
+        if io is not None and io.handler is not None:
+            io.handler.cancel("aborted")
+
+    def hang_up(self, connection: Connection) -> None:
+        """End a connection to upstream; its layers see that it was closed."""
+        io = self.transports.get(connection)
+        if io is not None and io.handler is not None:
+            io.handler.cancel("hung up")
+
+    async def open_connection(self, command: commands.OpenConnection) -> None:
+        """Dial for mitmproxy; its own way would resolve and connect before anyone has judged the address."""
+        server = command.connection
+        assert isinstance(server, Server)  # noqa: S101  mitmproxy opens nothing else
+        try:
+            reader, writer = await self._dial(self.client.id, server)
+        except asyncio.CancelledError:
+            server.error = "cancelled"
+            await self.server_event(events.OpenConnectionCompleted(command, server.error))
+            raise
+        except Exception as error:  # noqa: BLE001  fail closed, whatever it was
+            if not isinstance(error, DialError | OSError):
+                self._crash(f"{type(error).__name__} while connecting", error)
+            server.error = str(error)
+            await self.server_event(events.OpenConnectionCompleted(command, server.error))
+            return
+        server.timestamp_start = server.timestamp_tcp_setup = time.time()
+        server.state = ConnectionState.OPEN
+        server.peername = writer.get_extra_info("peername")
+        server.sockname = writer.get_extra_info("sockname")
+        self.transports[server] = ConnectionIO(handler=asyncio.current_task(), reader=reader, writer=writer)
+        await self.server_event(events.OpenConnectionCompleted(command, None))
+        await self.handle_connection(server)
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """Read a connection through its gate."""
+        io = self.transports[connection]
+        assert io.writer is not None  # noqa: S101  both callers have set it
+        if isinstance(io.writer, asyncio.StreamWriter):
+            io.writer.transport.set_write_buffer_limits(_WRITE_BUFFER)
+        if connection is self.client:
+            io.reader = GatedReader(io.reader, self._client_gate, lambda _size: None, lambda: None)  # type: ignore[assignment]  # read is all that is called
+        else:
+            io.reader = GatedReader(
+                io.reader, self._server_gate, partial(self._server_took, connection), self._server_broke
+            )  # type: ignore[assignment]  # as above
+        try:
+            await super().handle_connection(connection)
+        finally:
+            self._wake()
+
+    async def server_event(self, event: events.Event) -> None:
+        """Let the layers work, then look again at who may read."""
+        await super().server_event(event)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._resumed.set()
+
+    async def _client_gate(self) -> None:
+        # What a client sends before its request is answered lies in memory.
+        while any(reader.unread > MAX_UNREAD for reader in self._readers):
+            self._resumed.clear()
+            await self._resumed.wait()
+
+    async def _server_gate(self) -> None:
+        exchange = self._exchanges.current(self.client.id)
+        if exchange is not None and exchange.room is not None:
+            await exchange.room()
+
+    def _server_took(self, connection: Connection, size: int) -> None:
+        self._overhead += size
+        if self._overhead > _MAX_OVERHEAD + _READ:
+            exchange = self._exchanges.current(self.client.id)
+            if exchange is not None:
+                exchange.fail("the server sends heads or chunk sizes without end")
+            self.hang_up(connection)
+
+    def _server_broke(self) -> None:
+        exchange = self._exchanges.current(self.client.id)
+        if exchange is not None:
+            exchange.broken_off = True

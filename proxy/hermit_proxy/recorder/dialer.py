@@ -1,0 +1,110 @@
+"""Opens connections to upstream: resolves once, has every address judged, and connects to a judged one."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from hermit_proxy import guard
+
+# Seconds. An address that does not answer must leave time for the next one before clients give up (60 s in most).
+_RESOLVE_SECONDS = 20.0
+_CONNECT_SECONDS = 15.0
+_MAX_ADDRESSES = 8
+# The plain asyncio default of 64 KiB costs a turn of the event loop for each piece.
+STREAM_LIMIT = 1 << 18
+
+Resolve = Callable[[str, int], Awaitable[list[guard.Address]]]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class DialError(Exception):
+    """Is raised where no connection may be made (`refused`) or none could be made."""
+
+    def __init__(self, reason: str, *, refused: bool = False, hint: str | None = None) -> None:
+        """Take what happened to which host, in words."""
+        super().__init__(reason)
+        self.refused = refused
+        self.hint = hint
+
+
+async def resolve(host: str, port: int) -> list[guard.Address]:
+    """Ask the system's resolver for the addresses of a name, in its order of preference; a literal is itself."""
+    try:
+        return [ipaddress.ip_address(host)]
+    except ValueError:
+        pass
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    # A zone (fe80::1%eth0) comes apart from the address in sockaddr: what is judged is what is connected to.
+    return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found]
+
+
+@dataclass(frozen=True)
+class Dialer:
+    """Connects where the guard lets it; `allow` are the operator's openings, `own` this machine's addresses."""
+
+    allow: guard.Allow
+    own: Callable[[], frozenset[guard.Address]]
+    resolver: Resolve = resolve
+
+    async def dial(self, host: str, port: int) -> Streams:
+        """Connect to a normalised host; raise DialError.
+
+        One refused address refuses the host: a name with public and private addresses is what DNS rebinding looks like.
+        """
+        addresses = await self._addresses(host, port)
+        own = self.own()
+        for address in addresses:
+            reason = guard.refusal(address, self.allow, own, host=host, port=port)
+            if reason is not None:
+                raise DialError(
+                    f"{host}: {reason}", refused=True, hint=f"the setting upstream.allow: [{_shown(host)}:{port}]"
+                )
+        return await _connect_first(addresses, host, port)
+
+    async def _addresses(self, host: str, port: int) -> list[guard.Address]:
+        try:
+            async with asyncio.timeout(_RESOLVE_SECONDS):
+                addresses = await self.resolver(host, port)
+        except (OSError, UnicodeError, ValueError) as error:
+            raise DialError(f"{host} cannot be resolved: {getattr(error, 'strerror', None) or error}") from error
+        if not addresses:
+            raise DialError(f"{host} has no address")
+        return list(dict.fromkeys(addresses))[:_MAX_ADDRESSES]
+
+
+async def connect_loopback(port: int) -> Streams:
+    """Connect to the proxy's own answer engine."""
+    return await _connect(ipaddress.IPv4Address("127.0.0.1"), port)
+
+
+async def _connect_first(addresses: Iterable[guard.Address], host: str, port: int) -> Streams:
+    problems = []
+    for address in addresses:
+        try:
+            return await _connect(address, port)
+        except (OSError, TimeoutError) as error:
+            problems.append(f"{address}: {getattr(error, 'strerror', None) or 'no answer'}")
+    raise DialError(f"{host} cannot be reached on port {port} ({'; '.join(problems)})")
+
+
+async def _connect(address: guard.Address, port: int) -> Streams:
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET  # noqa: PLR2004  IPv6
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
+        return await asyncio.open_connection(sock=sock, limit=STREAM_LIMIT)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

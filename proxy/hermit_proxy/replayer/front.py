@@ -1,0 +1,183 @@
+"""Answers the requests of a hermetic build: from snapshot and store, or with a refusal that says what would help."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from functools import partial
+
+from hermit_proxy import refusal
+from hermit_proxy.bodykey import BodyTooLargeError, body_digest
+from hermit_proxy.events import Outcome
+from hermit_proxy.key import Request
+from hermit_proxy.policy import Fetch, Reason, Refuse, Replay
+from hermit_proxy.recorder.head import Tunnel
+from hermit_proxy.replayer.answer import Answer, answer, text
+from hermit_proxy.replayer.bodies import Bodies, cut
+from hermit_proxy.replayer.internal_host import InternalHost
+from hermit_proxy.replayer.limits import Limits
+from hermit_proxy.replayer.lines import Asked, Lines, shown
+from hermit_proxy.replayer.sinks import TOO_LARGE, Budget, MemorySink, RefusedSink, Sink
+from hermit_proxy.replayer.site import Complaint, Incoming, Reply
+from hermit_proxy.session import Session
+from hermit_proxy.target import INTERNAL_HOST
+
+# These depend on what is asked in the body; all others hold whatever it is.
+_BY_BODY = frozenset({Reason.NOT_RECORDED, Reason.UNOBSERVED})
+# Digesting more would keep other clients waiting.
+_QUICK_BODY = 128 * 1024
+# Requests that are known byte by byte: kept-alive clients repeat themselves.
+_MAX_HOT = 4096
+_MAX_HOT_HEAD = 2048
+_TIMEOUT = 408
+_SERVER_ERROR = 500
+_HTTP_PORT = 80
+
+Hot = tuple[Answer, bytes, Callable[..., None]]
+
+
+class Front:
+    """Is the site of hermetic runs."""
+
+    def __init__(self, session: Session, ca_pem: bytes, executor: Executor, limits: Limits) -> None:
+        """Take the run, its certificate, and the threads for what blocks."""
+        self._session = session
+        self._lines = Lines(session)
+        self._executor = executor
+        self._limits = limits
+        self._bodies = Bodies(session.store, executor)
+        self._budget = Budget(limits.budget)
+        self._internal = InternalHost(
+            ca_pem, session.store, executor, upload_limit=session.settings.upload_limit, log=self._lines.internal
+        )
+        self._hot: dict[tuple[bytes, Tunnel | None], Hot] = {}
+        self._epoch = session.epoch
+
+    def hot(self, raw: bytes, tunnel: Tunnel | None) -> tuple[bytes, Callable[[], None]] | None:
+        """Answer a request again that was answered in this epoch."""
+        if self._epoch != self._session.epoch:
+            self._hot.clear()
+            self._epoch = self._session.epoch
+        found = self._hot.get((raw, tunnel))
+        if found is None:
+            return None
+        known, head, log = found
+        body = known.inline
+        if known.sha256 is not None:
+            data = self._bodies.kept(known.sha256)
+            if data is None:
+                return None
+            body = cut(data, known)
+        return head + body, partial(log, started=time.time(), clock=time.monotonic(), sent=len(body), why=None)
+
+    def tunnel(self, host: str, _port: int) -> str | None:
+        """Let every host be asked for; what is asked of it is decided then."""
+        if host == INTERNAL_HOST:
+            return f"{INTERNAL_HOST} is asked over plain http: http://{INTERNAL_HOST}/"
+        return None
+
+    def sink(self, incoming: Incoming) -> Sink | Reply:
+        """Take a body that the request's key needs; read over that of a request which is refused anyhow."""
+        if _is_internal(incoming):
+            return self._internal.sink(incoming)
+        early = self._session.decide(Request(incoming.method, incoming.target, incoming.headers))
+        if isinstance(early, Refuse) and early.reason not in _BY_BODY:
+            if "expect" in incoming.headers or (incoming.length or 0) > self._limits.body:
+                return self._refuse(incoming, early, None)
+            return RefusedSink(early, self._limits.body)
+        if (incoming.length or 0) > self._limits.body:
+            return self._too_large(incoming, f"a body of more than {self._limits.body} bytes")
+        return MemorySink(self._budget, self._limits.body)
+
+    def respond(self, incoming: Incoming, sink: Sink | None) -> Reply | Awaitable[Reply]:
+        """Answer."""
+        if _is_internal(incoming):
+            return self._internal.respond(incoming, sink)
+        if isinstance(sink, RefusedSink):
+            return self._refuse(incoming, sink.refusal, None)
+        if isinstance(sink, MemorySink):
+            if len(sink.data) > _QUICK_BODY:
+                return self._digest_later(incoming, sink)
+            return self._digest(incoming, sink)
+        return self._decide(incoming, None)
+
+    def complain(self, complaint: Complaint) -> Reply:
+        """Answer what is no request; it counts as a failure where the proxy could not, not would not."""
+        method, url, reason, status = complaint
+        failed = status >= _SERVER_ERROR or status == _TIMEOUT
+        words = (refusal.failure_body if failed else refusal.body)(method, url, reason)
+        reply_to = text(status, words, "GET", refusal.FAILED_HEADERS if failed else refusal.HEADERS)
+
+        def _done(sent: int, _why: str | None) -> None:
+            self._lines.complaint(complaint, Outcome.FAILED if failed else Outcome.REFUSED, sent)
+
+        return Reply(reply_to, words, _done, close=True)
+
+    def broken_off(self, complaint: Complaint) -> None:
+        """Log a request that ended early."""
+        self._lines.complaint(complaint, Outcome.FAILED, 0)
+
+    def _digest(self, incoming: Incoming, sink: MemorySink) -> Reply | Awaitable[Reply]:
+        try:
+            return self._decide(incoming, self._body_digest(incoming, sink))
+        except BodyTooLargeError as error:
+            return self._too_large(incoming, str(error))
+
+    async def _digest_later(self, incoming: Incoming, sink: MemorySink) -> Reply:
+        loop = asyncio.get_running_loop()
+        try:
+            digest = await loop.run_in_executor(self._executor, self._body_digest, incoming, sink)
+        except BodyTooLargeError as error:
+            return self._too_large(incoming, str(error))
+        found = self._decide(incoming, digest)
+        return found if isinstance(found, Reply) else await found
+
+    def _body_digest(self, incoming: Incoming, sink: MemorySink) -> str | None:
+        headers = incoming.headers
+        return body_digest(
+            headers.get("content-type"), headers.get("content-encoding"), bytes(sink.data), limit=self._limits.body
+        )
+
+    def _decide(self, incoming: Incoming, digest: str | None) -> Reply | Awaitable[Reply]:
+        decision = self._session.decide(Request(incoming.method, incoming.target, incoming.headers, digest))
+        if isinstance(decision, Refuse):
+            return self._refuse(incoming, decision, digest)
+        if isinstance(decision, Fetch):
+            # The policy never says so in hermetic mode; if it did, there is nothing here that could fetch.
+            return self._refuse(incoming, Refuse(Reason.NOT_RECORDED, decision.rule), digest)
+        return self._replay(incoming, decision, digest)
+
+    def _replay(self, incoming: Incoming, decision: Replay, digest: str | None) -> Reply | Awaitable[Reply]:
+        found = answer(decision.entry, incoming.method, incoming.headers)
+        asked = Asked(incoming.method, shown(incoming), digest, decision.rule)
+        log = partial(self._lines.replayed, asked, decision, found.status)
+        if digest is None and incoming.keep_alive and len(incoming.raw) <= _MAX_HOT_HEAD:
+            if len(self._hot) >= _MAX_HOT:
+                self._hot.clear()
+            self._hot[incoming.raw, incoming.tunnel] = (found, found.head(close=False), log)
+
+        def _done(sent: int, why: str | None) -> None:
+            log(started=incoming.time, clock=incoming.clock, sent=sent, why=why)
+
+        return self._bodies.reply(incoming, found, _done, partial(self._lines.failed, asked, incoming, decision))
+
+    def _refuse(self, incoming: Incoming, decision: Refuse, digest: str | None) -> Reply:
+        hint = self._session.hint(decision, Request(incoming.method, incoming.target, incoming.headers, digest))
+        asked = Asked(incoming.method, shown(incoming), digest, decision.rule)
+        words = refusal.body(asked.method, asked.url, decision.reason.value, hint)
+        refused = text(refusal.STATUS, words, incoming.method, refusal.HEADERS)
+
+        def _done(sent: int, _why: str | None) -> None:
+            self._lines.refused(asked, incoming, decision, hint=hint, sent=sent)
+
+        return Reply(refused, refused.inline, _done)
+
+    def _too_large(self, incoming: Incoming, reason: str) -> Reply:
+        return self.complain((incoming.method, shown(incoming), reason, TOO_LARGE))
+
+
+def _is_internal(incoming: Incoming) -> bool:
+    target = incoming.target
+    return target.host == INTERNAL_HOST and target.port == _HTTP_PORT and incoming.tunnel is None

@@ -1,0 +1,134 @@
+"""Writes the log's line for whatever became of a request in a hermetic run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from hermit_proxy import refusal
+from hermit_proxy.errors import HermitError
+from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.policy import Refuse, Replay
+from hermit_proxy.recorder.signatures import redacted
+from hermit_proxy.replayer.site import Complaint, Incoming
+from hermit_proxy.rules import Rule
+from hermit_proxy.session import Session
+
+_ERROR = 400
+_BAD_GATEWAY = 502
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Is the part of a request that every line about it has; `body` is the digest of its body."""
+
+    method: str
+    url: str
+    body: str | None
+    rule: Rule | None
+
+
+class Lines:
+    """Writes lines into a session's log."""
+
+    def __init__(self, session: Session) -> None:
+        """Take the run."""
+        self._session = session
+
+    def replayed(  # noqa: PLR0913  the line of a request that is repeated is made from parts that were kept
+        self, asked: Asked, decision: Replay, status: int, *, started: float, clock: float, sent: int, why: str | None
+    ) -> None:
+        """Log an answer; `why` says why not all of it was sent."""
+        self._write(
+            asked,
+            time=started,
+            duration=_since(clock),
+            outcome=Outcome.REPLAYED,
+            status=status,
+            size=sent,
+            sha256=decision.entry.sha256,
+            entry_id=decision.entry.id,
+            note=None if why is None else f"{why} after {sent} bytes",
+        )
+
+    def refused(self, asked: Asked, incoming: Incoming, decision: Refuse, *, hint: str, sent: int) -> None:
+        """Log a refusal by the policy."""
+        self._write(
+            asked,
+            time=incoming.time,
+            duration=_since(incoming.clock),
+            outcome=Outcome.REFUSED,
+            status=refusal.STATUS,
+            size=sent,
+            reason=decision.reason.value,
+            hint=hint or None,
+            broken=decision.broken,
+        )
+
+    def failed(self, asked: Asked, incoming: Incoming, decision: Replay, error: HermitError) -> None:
+        """Log a request whose answer the store cannot give."""
+        self._write(
+            asked,
+            time=incoming.time,
+            duration=_since(incoming.clock),
+            outcome=Outcome.FAILED,
+            status=_BAD_GATEWAY,
+            entry_id=decision.entry.id,
+            reason=str(error),
+            hint=error.hint,
+        )
+
+    def internal(self, incoming: Incoming, status: int, sent: int, reason: str | None) -> None:
+        """Log what was asked of hermit.internal."""
+        refused = status >= _ERROR
+        self._write(
+            Asked(incoming.method, shown(incoming), None, None),
+            time=incoming.time,
+            duration=_since(incoming.clock),
+            outcome=Outcome.REFUSED if refused else Outcome.REPLAYED,
+            status=status,
+            size=sent,
+            reason=reason if refused else None,
+            note=None if refused else "answered by Hermit itself",
+        )
+
+    def complaint(self, complaint: Complaint, outcome: Outcome, sent: int) -> None:
+        """Log what was no request, or never became one; a refusal of it breaks hermeticity."""
+        method, url, reason, status = complaint
+        self._write(
+            Asked(method, redacted(url), None, None),
+            time=time.time(),
+            outcome=outcome,
+            status=status,
+            size=sent,
+            reason=reason,
+            broken=outcome is Outcome.REFUSED,
+        )
+
+    def _write(self, asked: Asked, *, time: float, outcome: Outcome, status: int, **fields: Any) -> None:
+        rule = asked.rule
+        self._session.log(
+            RequestEvent(
+                time=time,
+                method=asked.method,
+                url=asked.url,
+                outcome=outcome,
+                status=status,
+                step=self._session.step,
+                rule=None if rule is None else rule.pattern.text,
+                action=None if rule is None else rule.action.name,
+                body=asked.body,
+                **fields,
+            )
+        )
+
+
+def shown(incoming: Incoming) -> str:
+    """Give a request's URL as a log may show it."""
+    url = incoming.target.url
+    return redacted(url) if incoming.target.query else url
+
+
+def _since(clock: float) -> float:
+    return round(time.monotonic() - clock, 6)

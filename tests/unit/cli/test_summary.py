@@ -1,0 +1,100 @@
+"""Reads reports as people and programs do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermit_cli.summary import Recorded, RunReport, troubles_of
+from hermit_proxy.errors import ExitCode
+from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.policy import Mode
+
+GOOD = RunReport(
+    mode=Mode.RECORD,
+    command=("make", "all"),
+    status=0,
+    seconds=1.5,
+    counts={"requests": 3, "recorded": 3, "refused": 0, "failed": 0, "broken": 0, "bytes": 2048},
+    troubles=(),
+    log=Path("/state/requests.jsonl"),
+)
+CHANGED = Recorded(Path("/p/.hermit/network"), True, {"added": ["x"]}, "Added (1)\n  x\n", (), 0)
+
+
+def event(reason: str, *, broken: bool = True, url: str = "https://example.org/a") -> RequestEvent:
+    return RequestEvent(0, "GET", url, Outcome.REFUSED, 403, reason=reason, hint="a rule", broken=broken)
+
+
+def refused(reason: str, mode: Mode = Mode.RECORD) -> RunReport:
+    return replace(GOOD, mode=mode, counts={**GOOD.counts, "broken": 1}, troubles=troubles_of([event(reason)]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({}, ExitCode.DONE),
+        ({"status": 7}, ExitCode.FAILED),
+        ({"signal": "SIGTERM"}, ExitCode.FAILED),
+        ({"counts": {**GOOD.counts, "broken": 1}}, ExitCode.NOT_HERMETIC),
+        ({"counts": {**GOOD.counts, "broken": 1}, "status": 7}, ExitCode.NOT_HERMETIC),
+        ({"counts": {**GOOD.counts, "refused": 1}}, ExitCode.DONE),
+        ({"counts": {**GOOD.counts, "failed": 1}}, ExitCode.DONE),
+    ],
+)
+def test_a_broken_refusal_outweighs_the_commands_own_opinion(changes: dict[str, Any], code: ExitCode) -> None:
+    assert replace(GOOD, **changes).exit_code is code
+
+
+@pytest.mark.parametrize(
+    ("report", "step"),
+    [
+        (GOOD, None),
+        (replace(GOOD, recorded=CHANGED), "commit .hermit, then: hermit run --mode hermetic -- make all"),
+        (refused("no rule admits it"), "hermit rules suggest"),
+        (refused("its address is private"), "a rule"),
+        (refused("the snapshot does not have it", Mode.HERMETIC), "hermit run --mode record -- make all"),
+        (refused("the snapshot has it, but nobody observed that answer", Mode.HERMETIC), "hermit store fill"),
+    ],
+)
+def test_the_next_step_is_named(report: RunReport, step: str | None) -> None:
+    found = report.next_step()
+    assert found == step or (step is not None and found is not None and found.startswith(step))
+
+
+def test_refusals_of_one_kind_are_told_once_and_the_broken_ones_first() -> None:
+    events = [event("a rule rejects it", broken=False, url="https://example.org/b"), *[event("no rule admits it")] * 3]
+    assert [(t.url, t.times, t.broken) for t in troubles_of(events)] == [
+        ("https://example.org/a", 3, True),
+        ("https://example.org/b", 1, False),
+    ]
+
+
+def test_people_read_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    replace(GOOD, recorded=CHANGED).say()
+    assert capsys.readouterr().err.splitlines() == [
+        "hermit record: done in 1.5 s; 3 requests, 3 recorded, 2.0 KiB",
+        "  the snapshot has changed: /p/.hermit/network",
+        "    Added (1)",
+        "      x",
+        "  log: /state/requests.jsonl",
+        "  next: commit .hermit, then: hermit run --mode hermetic -- make all",
+    ]
+    replace(refused("no rule admits it"), status=143).say()
+    said = capsys.readouterr().err
+    assert "NOT HERMETIC" in said
+    assert "the command ended with status 143 (SIGTERM)" in said
+    assert "  refused: GET https://example.org/a\n      no rule admits it\n      a rule\n" in said
+    assert "the snapshot is as it was" in said
+
+
+def test_programs_get_the_same_as_one_object() -> None:
+    fields = refused("no rule admits it").to_json()
+    assert fields["exit_code"] == 3
+    assert fields["requests"] == 3
+    assert fields["unanswered"][0]["url"] == "https://example.org/a"
+    assert fields["snapshot"] is None
+    assert replace(GOOD, recorded=CHANGED).to_json()["snapshot"]["difference"] == {"added": ["x"]}

@@ -1,0 +1,93 @@
+"""Says how bubblewrap is called, so that a command keeps the user's files and loses every wire but the proxy's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Parts of /run that are files of the system and not sockets of its services (NixOS keeps its programs there).
+KEPT_IN_RUN = ("/run/current-system", "/run/booted-system", "/run/opengl-driver", "/run/wrappers")
+# What root may read or write there speaks to the kernel of the whole host, whatever the namespace.
+HIDDEN_IN_SYS = ("debug", "tracing", "config", "security")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108  POSIX shared memory has its place there
+_OWN_PROC = frozenset({"sysvipc"})
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Is a file or folder that a cell sees at `target`, in place of what the host has there."""
+
+    source: Path
+    target: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """Is what one command sees.
+
+    `folder` is where it starts; `emptied` folders look empty and take nothing, `blanked` files look empty, `dead`
+    sockets refuse connections as if nobody listened; `guarded` are the parts of /proc that are the kernel's, and are
+    read-only; `empty_folder` and `empty_file` are what is shown there; `runtime` is the user's runtime folder.
+    """
+
+    folder: Path
+    empty_folder: Path
+    empty_file: Path
+    emptied: tuple[Path, ...] = ()
+    blanked: tuple[Path, ...] = ()
+    dead: tuple[Path, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    guarded: tuple[Path, ...] = ()
+    kept: tuple[Path, ...] = ()
+    runtime: Path | None = None
+
+
+def bwrap_arguments(sandbox: Sandbox, *, seccomp_fd: int) -> list[str]:
+    """Give bubblewrap's arguments up to the command; the filter program is read from `seccomp_fd`.
+
+    The user namespace is there for root as well: without it root would keep power over the host. Later mounts
+    cover earlier ones, so what is brought in comes after what is taken away.
+    """
+    arguments = ["--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    arguments += ["--cap-drop", "ALL", "--die-with-parent", "--seccomp", str(seccomp_fd)]
+    arguments += ["--bind", "/", "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", _SHARED_MEMORY]
+    arguments += ["--proc", "/proc", *_both("--ro-bind", sandbox.guarded)]
+    arguments += ["--ro-bind", "/sys", "/sys", "--tmpfs", "/run", "--perms", "1777", "--dir", "/run/lock"]
+    if sandbox.runtime is not None:
+        arguments += ["--perms", "0700", "--tmpfs", str(sandbox.runtime)]
+    for path in sandbox.kept:
+        arguments += ["--bind", str(path), str(path)]
+    for path in sandbox.emptied:
+        arguments += ["--ro-bind", str(sandbox.empty_folder), str(path)]
+    for bind in sandbox.binds:
+        arguments += ["--bind" if bind.writable else "--ro-bind", str(bind.source), str(bind.target)]
+    for path in sandbox.blanked:
+        arguments += ["--ro-bind", str(sandbox.empty_file), str(path)]
+    for path in sandbox.dead:
+        arguments += ["--ro-bind", "/dev/null", str(path)]
+    return [*arguments, "--chdir", str(sandbox.folder)]
+
+
+def guarded_proc(proc: Path = Path("/proc")) -> tuple[Path, ...]:
+    """Give the parts of /proc that root could write through: sysctl, sysrq, interrupts, memory ranges.
+
+    bubblewrap covers four of them, but skips /proc/sys where the caller is root without capabilities, and there the
+    file modes would let it in: core_pattern is a command that the host's kernel runs.
+    """
+    with os.scandir(proc) as entries:
+        found = [entry for entry in entries if not entry.name.isdigit() and not entry.is_symlink()]
+    kernel = (e for e in found if e.name not in _OWN_PROC and (e.is_dir() or e.stat().st_mode & 0o222))
+    return tuple(sorted(Path(entry.path) for entry in kernel))
+
+
+def outside(paths: Iterable[Path], folders: Iterable[Path]) -> tuple[Path, ...]:
+    """Give the paths, sorted, that are in none of the folders: what a cell hides as a whole needs no second mount."""
+    hidden = tuple(folders)
+    return tuple(sorted({path for path in paths if not any(path.is_relative_to(folder) for folder in hidden)}))
+
+
+def _both(option: str, paths: Iterable[Path]) -> list[str]:
+    return [word for path in paths for word in (option, str(path), str(path))]

@@ -1,0 +1,50 @@
+"""Finds the unix sockets that have a name in the file system: each is a wire out of a cell that shares it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+_COLUMNS = 8
+
+
+def parse(text: str) -> Iterator[tuple[int, str]]:
+    """Read /proc/net/unix (proc_net_unix(5)): inode number and name of every socket that is bound to a path.
+
+    Sockets that do not listen count as well: datagram sockets take messages without it.
+    """
+    for line in text.splitlines()[1:]:
+        columns = line.split(maxsplit=_COLUMNS - 1)
+        if len(columns) == _COLUMNS and not columns[-1].startswith("@"):
+            yield int(columns[6]), columns[-1]
+
+
+def named_sockets(table: Path = Path("/proc/net/unix")) -> frozenset[Path]:
+    """Give the real path of every named socket that this user can see."""
+    found = dict(parse(table.read_text(errors="surrogateescape")))
+    relative = {inode: name for inode, name in found.items() if not name.startswith("/")}
+    names = {name for name in found.values() if name.startswith("/")}
+    names.update(_resolve(relative) if relative else ())
+    return frozenset(path for name in names if (path := _socket_at(name)) is not None)
+
+
+def _resolve(relative: dict[int, str]) -> Iterable[str]:
+    """Resolve names that were bound relative to a working folder, by the folders of those who hold the sockets."""
+    wanted = {f"socket:[{inode}]": name for inode, name in relative.items()}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # not ours, or gone by now
+            folder = os.readlink(process / "cwd")
+            for held in os.scandir(process / "fd"):
+                if (name := wanted.get(os.readlink(held.path))) is not None:
+                    yield os.path.join(folder, name)
+
+
+def _socket_at(name: str) -> Path | None:
+    path = Path(os.path.realpath(name))
+    try:
+        return path if stat.S_ISSOCK(path.stat().st_mode) else None
+    except OSError:  # removed, of another mount namespace, or out of this user's and so of the command's reach
+        return None
