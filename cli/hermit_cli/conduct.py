@@ -86,7 +86,8 @@ class _Conductor:
         self._task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         for number in _PASSED_ON:
-            loop.add_signal_handler(number, self._on_signal, number)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) has the command ignore it as well
+                loop.add_signal_handler(number, self._on_signal, number)
         self._progress.open()
         if self._progress.pinned:
             loop.add_signal_handler(signal.SIGWINCH, self._progress.resize)

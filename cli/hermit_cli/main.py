@@ -39,6 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stderr.close()
         return int(ExitCode.DONE)
+    except OSError as error:
+        from hermit_cli.output import say_error  # noqa: PLC0415  see above
+
+        failed = HermitError(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+        say_error(failed, as_json=as_json)
+        return int(failed.exit_code)
     except KeyboardInterrupt:
         return int(ExitCode.FAILED)
 

@@ -6,11 +6,12 @@ import argparse
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hermit_cli import output, runs
+from hermit_cli import interrupts, output, runs
 from hermit_cli.project import Project, find_project, has_snapshot
 from hermit_proxy.errors import ExitCode, HermitError, UsageError
 
@@ -70,8 +71,8 @@ def main(args: argparse.Namespace) -> int:
     """Run it and give the exit code."""
     options = read_options(args, Path.cwd())
     runs.sweep(os.environ)
-    with runs.run_folder(os.environ) as rundir:
-        report = _run(options, rundir)
+    with interrupts.raised() as again, runs.run_folder(os.environ) as rundir:
+        report = _run(options, rundir, again)
         runs.write_result(rundir, {"snapshot": str(options.network.resolve()), **report.result()})
     if options.json:
         output.print_json(report.to_json())
@@ -108,7 +109,7 @@ def read_options(args: argparse.Namespace, folder: Path) -> Options:
     )
 
 
-def _run(options: Options, rundir: Path) -> RunReport:
+def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> RunReport:
     from hermit_cli.conduct import conduct  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.settings import load_settings  # noqa: PLC0415  see above
@@ -127,6 +128,7 @@ def _run(options: Options, rundir: Path) -> RunReport:
     try:
         ending = conduct(plan)
     finally:
+        raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
         log = _keep_log(rundir, options.log)
     seconds = time.monotonic() - began
     recorded = None

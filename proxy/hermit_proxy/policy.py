@@ -93,9 +93,10 @@ def decide(  # noqa: PLR0911  one return for each outcome reads better than a va
     if rule.action is Action.REJECT:
         return Refuse(Reason.REJECTED, rule)
     key_url = rule.key_url(request.target)
-    entry = snapshot.find(request, key_url)
+    closed = mode is Mode.HERMETIC or rule.action is Action.LOCKED
+    entry = snapshot.find(request, key_url, negotiate=closed)
     usable = entry is not None and evidence.observed(entry)
-    if mode is Mode.HERMETIC or rule.action is Action.LOCKED:
+    if closed:
         if entry is None:
             return Refuse(Reason.NOT_RECORDED, rule)
         return Replay(entry, rule) if usable else Refuse(Reason.UNOBSERVED, rule)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,8 +26,9 @@ __all__ = ["CA_CERT", "CA_KEY", "ProxyDiedError", "ProxyProcess", "ProxySettings
 OnEvent = Callable[[Message], None]
 
 ERRORS = "proxy.err"
-# How long a proxy may take to wind up after "finish" (it waits 5 s for answers), and to go when told to.
+# How long a proxy may take to wind up after "finish" (it waits 5 s for answers), to go then, and to go when hung up on.
 _FINISH_GRACE = 15.0
+_LEAVE_GRACE = 5.0
 _STOP_GRACE = 2.0
 _MODULES = {Mode.RECORD: "hermit_proxy.recorder", Mode.HERMETIC: "hermit_proxy.replayer"}
 # All that a proxy sees of the environment: where the user's things are, and how texts are spelled.
@@ -121,8 +123,14 @@ class ProxyProcess:
     async def finish(self) -> Counts:
         """Have it end what is under way and write out its log; give the final counts when the process is gone."""
         self._expected = True
-        answer = await asyncio.wait_for(self._ask({"op": "finish"}, "finished"), _FINISH_GRACE)
+        try:
+            answer = await asyncio.wait_for(self._ask({"op": "finish"}, "finished"), _FINISH_GRACE)
+        except TimeoutError as error:
+            hint = "look for what holds up the store, and run it again"
+            raise HermitError(f"the proxy did not end its work in {_FINISH_GRACE:.0f} s", hint=hint) from error
         self.counts = Counts.from_dict(answer)
+        with suppress(TimeoutError):  # It goes of itself; hanging up now would make that look like a failure.
+            await asyncio.wait_for(asyncio.shield(self.died), _LEAVE_GRACE)
         await self.stop()
         return self.counts
 

@@ -113,6 +113,7 @@ class Session:
         self.step: str | None = None
         self.on_log: Callable[[RequestEvent], None] | None = None
         self.on_fatal: Callable[[HermitError], None] | None = None
+        self.failed: HermitError | None = None
         # Grows whenever an earlier decision may no longer hold.
         self.epoch = 0
         self._log = RequestLog(rundir / LOG_NAME)
@@ -187,7 +188,10 @@ class Session:
             self.on_log(event)
 
     def fatal(self, error: HermitError) -> None:
-        """End the run: what is not in the log must not happen."""
+        """End the run: what is not in the log must not happen. `failed` keeps the first error."""
+        if self.failed is not None:
+            return
+        self.failed = error
         if self.on_fatal is None:
             raise error
         self.on_fatal(error)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import redis
-from support.repository import HOST, NETWORK, git
+from tests.support.repository import HOST, NETWORK, git
 
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import Entry

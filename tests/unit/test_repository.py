@@ -74,7 +74,7 @@ def test_only_a_docstring_at_the_top_is_a_first_line(source: str, good: bool) ->
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": ":".join(str(folder / name) for name in ("proxy", "workers", "cli"))}
-    command = [BIN / "lint-imports", "--no-cache"]
+    command = [str(BIN / "lint-imports"), "--no-cache"]
     return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
 
 

@@ -21,9 +21,12 @@ def hand_out(control: _socket.socket) -> bool:
     listener.bind(ADDRESS)
     listener.listen(_BACKLOG)
     number = listener.fileno().to_bytes(4, sys.byteorder)
-    control.sendmsg([b"L"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, number)])
-    listener.close()
-    return control.recv(1) == b"G"
+    try:
+        control.sendmsg([b"L"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, number)])
+        listener.close()
+        return control.recv(1) == b"G"
+    except OSError:
+        return False
 
 
 def become(command: list[str]) -> int:

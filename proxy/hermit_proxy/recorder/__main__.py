@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def main(argv: list[str]) -> int:
     service = RecorderService(arguments.control_fd, arguments.run, end)
     loop.call_soon(service.startService)
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)  # type: ignore[attr-defined]  # Twisted's module object
-    reactor.run()  # type: ignore[attr-defined]  # as above
+    # Only its supervisor ends it in order, by the control socket; a signal ends it at once, and is seen as such.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]  # as above
     return codes[0] if codes else 0
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 from hermit_proxy.control import exit_with_parent, report_error
-from hermit_proxy.errors import ExitCode, HermitError, UsageError
+from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.replayer.hardening import harden
 
 
@@ -20,6 +21,8 @@ def main(argv: list[str]) -> int:
     control_fd, rundir = int(argv[1]), Path(argv[3])
     exit_with_parent(control_fd)
     harden()
+    # Only its supervisor ends it in order, by the control socket; a signal ends it at once, and is seen as such.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         from hermit_proxy.replayer.service import run  # noqa: PLC0415  after the parent is watched
 
@@ -30,9 +33,6 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         report_error(control_fd, HermitError(f"{error.strerror or error}: {error.filename or rundir}"))
         return ExitCode.MACHINE
-    except KeyboardInterrupt:
-        report_error(control_fd, UsageError("interrupted"))
-        return ExitCode.USAGE
 
 
 if __name__ == "__main__":

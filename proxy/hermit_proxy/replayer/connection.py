@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum
 from typing import Protocol, cast
@@ -17,7 +18,7 @@ from hermit_proxy.replayer.body import BodyReader, ChunkedReader, LengthReader
 from hermit_proxy.replayer.inbox import Inbox, complaint, joined
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.sinks import Sink
-from hermit_proxy.replayer.site import Incoming, Reply, Site
+from hermit_proxy.replayer.site import Incoming, Reply, RunOverError, Site
 from hermit_proxy.replayer.tls import Contexts
 from hermit_proxy.replayer.wire import Wire, WireError
 
@@ -123,9 +124,7 @@ class Connection(asyncio.Protocol):
         if not self._inbox and self._state is State.HEAD and not self._waiting:
             hot = self._site.hot(data, self._tunnel)
             if hot is not None:
-                self._wire.write(hot[0])
-                hot[1]()
-                self.idle_since = self._loop.time()
+                self._answer_again(*hot)
                 return
         self._inbox.bytes += data
         self._advance()
@@ -186,6 +185,8 @@ class Connection(asyncio.Protocol):
                 pass
         except BadHeadError as error:
             self._complain(str(error), error.status)
+        except RunOverError:
+            self.abort()
         except HermitError as error:
             self._complain(str(error), 502)
         except Exception:  # noqa: BLE001  one client's request must not end the others'
@@ -300,7 +301,7 @@ class Connection(asyncio.Protocol):
             clear = self._wire.decrypt(data)
         except WireError as error:
             reason = f"TLS with the client failed: {self._wire.fault or error}"
-            self._site.broken_off(complaint(b"", self._tunnel, self._incoming, reason, 0))
+            self._break_off(b"", reason)
             self._linger()
             return b""
         if handshaking and not self._wire.handshaking:
@@ -327,6 +328,12 @@ class Connection(asyncio.Protocol):
         delivery.send(self._wire, reply, close=close)
         self.idle_since = self._loop.time()
 
+    def _answer_again(self, octets: bytes, log: Callable[[], None]) -> None:
+        with suppress(RunOverError):
+            log()
+            self._wire.write(octets)
+            self.idle_since = self._loop.time()
+
     async def _serve(self, incoming: Incoming, promised: Reply | Awaitable[Reply]) -> None:
         # Never cancelled: that a client hung up is noticed at each step, so that every request gets its line.
         whole = close = refused = False
@@ -335,6 +342,8 @@ class Connection(asyncio.Protocol):
             refused = reply.close
             close = refused or not incoming.keep_alive
             whole = await delivery.stream(self._wire, reply, close=close, over=lambda: self._over)
+        except RunOverError:
+            pass
         except Exception:  # noqa: BLE001  one client's request must not end the others'
             traceback.print_exc()
             self._complain("the proxy failed over it", 500, incoming.raw)
@@ -360,10 +369,11 @@ class Connection(asyncio.Protocol):
             return
         octets = raw if raw is not None else bytes(self._inbox.bytes[:1024])
         reply = self._site.complain(complaint(octets, self._tunnel, self._incoming, reason, status))
-        if self._wire.handshaking:
-            reply.done(0, None)
-        else:
-            self._answer(reply, close=True)
+        with suppress(RunOverError):
+            if self._wire.handshaking:
+                reply.done(0, None)
+            else:
+                self._answer(reply, close=True)
         self._linger()
 
     def _tell_broken_off(self, reason: str) -> None:
@@ -373,7 +383,11 @@ class Connection(asyncio.Protocol):
         elif self._state is not State.BODY and (self._state is not State.HEAD or not self._inbox):
             return
         octets = bytes(self._inbox.bytes[:1024])
-        self._site.broken_off(complaint(octets, self._tunnel, self._incoming, reason, 0))
+        self._break_off(octets, reason)
+
+    def _break_off(self, octets: bytes, reason: str) -> None:
+        with suppress(RunOverError):
+            self._site.broken_off(complaint(octets, self._tunnel, self._incoming, reason, 0))
 
     def _part(self, *, refused: bool) -> None:
         if refused or self._inbox:

@@ -11,7 +11,7 @@ from hermit_proxy.errors import HermitError
 from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.policy import Refuse, Replay
 from hermit_proxy.recorder.signatures import redacted
-from hermit_proxy.replayer.site import Complaint, Incoming
+from hermit_proxy.replayer.site import Complaint, Incoming, RunOverError
 from hermit_proxy.rules import Rule
 from hermit_proxy.session import Session
 
@@ -30,7 +30,7 @@ class Asked:
 
 
 class Lines:
-    """Writes lines into a session's log."""
+    """Writes lines into a session's log; raises RunOverError where that has ended the run."""
 
     def __init__(self, session: Session) -> None:
         """Take the run."""
@@ -122,6 +122,8 @@ class Lines:
                 **fields,
             )
         )
+        if self._session.failed is not None:
+            raise RunOverError
 
 
 def shown(incoming: Incoming) -> str:

@@ -17,6 +17,10 @@ from hermit_proxy.target import Target
 Complaint = tuple[str, str, str, int]
 
 
+class RunOverError(Exception):
+    """Is raised when the run has ended: nothing is answered any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """Is a request whose head was read: `headers` in lower case, repeated ones joined; `length` None for chunks."""

@@ -41,25 +41,27 @@ class Snapshot:
         """Give the entries of one key, whatever headers they vary by."""
         return tuple(self._by_key.get((method, url, body), {}).values())
 
-    def find(self, request: Request, url: str | None = None) -> Entry | None:
+    def find(self, request: Request, url: str | None = None, *, negotiate: bool = True) -> Entry | None:
         """Find the entry that answers a request: its own, or a GET's where a HEAD is asked.
 
-        `url` replaces the target's URL where a rule drops query parameters from the key.
+        `url` replaces the target's URL where a rule drops query parameters from the key. With `negotiate` the best of
+        the recorded variants will do; without, only what was recorded for these very headers, because a server
+        that can be asked may have something better (npm's short document where only the full one was recorded).
         """
         url = url if url is not None else request.target.url
-        found = self._choose(request, self.variants(request.method, url, request.body))
+        found = self._choose(request, self.variants(request.method, url, request.body), negotiate=negotiate)
         if found is None and request.method == "HEAD":
-            found = self._choose(request, self.variants("GET", url))
+            found = self._choose(request, self.variants("GET", url), negotiate=negotiate)
         return found
 
     @staticmethod
-    def _choose(request: Request, variants: tuple[Entry, ...]) -> Entry | None:
+    def _choose(request: Request, variants: tuple[Entry, ...], *, negotiate: bool) -> Entry | None:
         sent = dict(request.varying())
         # The most specific entry first: one that varies by more headers knows more of the request.
         for entry in sorted(variants, key=lambda e: (-len(e.vary), e.vary)):
             if all(sent.get(name) == value for name, value in entry.vary):
                 return entry
-        return Snapshot._negotiate(sent, variants)
+        return Snapshot._negotiate(sent, variants) if negotiate else None
 
     @staticmethod
     def _negotiate(sent: dict[str, str], variants: tuple[Entry, ...]) -> Entry | None:

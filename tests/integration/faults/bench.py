@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +25,11 @@ from tests.support.origin import Asked, Origin, Response, text
 
 NAME = "origin.example.org"
 # More than all buffers between a server and a client that does not read.
-LARGE = 24 << 20
+LARGE = 12 << 20
 # Longer than what a writer of the store keeps in memory.
 PART = 3 << 20
 _PATIENCE = 60.0
-_LEFT = {"requests.jsonl", "result.json"}
+LEFT = {"requests.jsonl", "result.json"}
 
 
 class Site:
@@ -42,6 +42,7 @@ class Site:
         self.stopped = threading.Event()
         self._go = threading.Event()
         self._go.set()
+        origin.route("/old", lambda _asked: text("an old body\n"))
         origin.route("/small", lambda _asked: text("a small body\n"))
         origin.route("/large", bytes(range(256)) * (LARGE // 256))
         origin.route("/halting", self._halting)
@@ -94,11 +95,12 @@ class Done:
 
 @dataclass(slots=True)
 class Running:
-    """Is a run under way, with all that it has started."""
+    """Is a run under way, with all that it has started; `release` lets go of what holds it where that takes a call."""
 
     popen: subprocess.Popen[bytes]
     said: Path
     known: set[int] = field(default_factory=set)
+    release: Callable[[], None] = lambda: None
 
     def victim(self, name: str) -> int | None:
         """Find one of: hermit, proxy, bubblewrap, init (the sandbox's first process), command."""
@@ -237,7 +239,7 @@ class Bench:
 
     def check_swept(self) -> None:
         """Fail where more than logs and results are left of any run."""
-        assert {name for names in self.runs().values() for name in names} <= _LEFT
+        assert {name for names in self.runs().values() for name in names} <= LEFT
         assert not [name for name in self.runs() if name.startswith(".")]
         assert not list((self.folder / "tmp").iterdir())
 

@@ -47,19 +47,21 @@ _KILL, _TERM, _INT = signal.SIGKILL, signal.SIGTERM, signal.SIGINT
 def _busy(stage: Stage) -> list[Case]:
     return [
         Case(stage, "proxy", _KILL, 4, "the proxy was killed by SIGKILL"),
-        Case(stage, "proxy", _TERM, 4, "the proxy "),
-        Case(stage, "proxy", _INT, 4, "the proxy "),
+        Case(stage, "proxy", _TERM, 4, "the proxy was killed by SIGTERM"),
         Case(stage, "hermit", _KILL, 137, ""),
         Case(stage, "hermit", _TERM, 1, "interrupted by SIGTERM"),
         Case(stage, "hermit", _INT, 1, "interrupted by SIGINT"),
         Case(stage, "bubblewrap", _KILL, 1, "the command ended with status 137 (SIGKILL)"),
-        Case(stage, "init", _KILL, 1, "the command ended with status 137 (SIGKILL)"),
         Case(stage, "command", _KILL, 1, "the command ended with status 137 (SIGKILL)"),
     ]
 
 
 CASES: list[Case] = [
     *(case for stage in _BUSY for case in _busy(stage)),
+    Case(RECORDING, "proxy", _INT, 4, "the proxy was killed by SIGINT"),
+    Case(REPLAYING, "proxy", _INT, 4, "the proxy was killed by SIGINT"),
+    Case(RECORDING, "init", _KILL, 1, "the command ended with status 137 (SIGKILL)"),
+    Case(REPLAYING, "init", _KILL, 1, "the command ended with status 137 (SIGKILL)"),
     Case(WRITING, "hermit", _KILL, 137, ""),
     Case(WRITING, "hermit", _TERM, 1, "interrupted by SIGTERM"),
     Case(WRITING, "hermit", _INT, 1, "interrupted by SIGINT"),

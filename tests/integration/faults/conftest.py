@@ -31,7 +31,7 @@ def web() -> Iterator[Site]:
 def seed(web: Site, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Record once what every test begins with."""
     bench = Bench(tmp_path_factory.mktemp("seed") / "user", web)
-    bench.run("record", *bench.fetch("/large"))
+    bench.run("record", *bench.fetch("/old", "/large"))
     return bench
 
 

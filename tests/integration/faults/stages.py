@@ -5,26 +5,27 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.integration.faults import cases
-from tests.integration.faults.bench import Bench, Running
+from tests.integration.faults.bench import LEFT, Bench, Running
 from tests.integration.faults.cases import Stage
 from tests.integration.faults.gate import Gate
 from tests.integration.faults.processes import until
 
 # What the run at a stage asks for; the next one, without the fault, asks for the same.
 PATHS = {
-    cases.STARTING: ("/large",),
-    cases.STARTING_HERMETIC: ("/large",),
-    cases.CONNECTING: ("/large", "/small"),
-    cases.RECORDING: ("/large", "/halting"),
-    cases.COMMITTING: ("/large", "/small"),
+    cases.STARTING: ("/old",),
+    cases.STARTING_HERMETIC: ("/old",),
+    cases.CONNECTING: ("/old", "/small"),
+    cases.RECORDING: ("/old", "/halting"),
+    cases.COMMITTING: ("/old", "/small"),
     cases.REPLAYING: ("/large",),
-    cases.WRITING: ("/large", "/small"),
-    cases.REPORTING: ("/large",),
+    cases.WRITING: ("/old", "/small"),
+    cases.REPORTING: ("/old",),
 }
 
 
@@ -35,6 +36,7 @@ def starting(bench: Bench, stage: Stage, server: Gate) -> Iterator[Running]:
     running = bench.start(stage.mode, *bench.fetch(*PATHS[stage]))
     assert server.reached.wait(20)
     until("the command to wait for the proxy", lambda: running.victim("command"))
+    running.release = server.open
     try:
         yield running
     finally:
@@ -43,7 +45,7 @@ def starting(bench: Bench, stage: Stage, server: Gate) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def connecting(bench: Bench, stage: Stage) -> Iterator[Running]:
-    """Hold the recorder while it connects: the large body is replayed, the small one is asked for."""
+    """Hold the recorder while it connects: the old body is replayed, the small one is asked for."""
     bench.web.gate.shut()
     running = bench.start(stage.mode, *bench.fetch(*PATHS[stage]))
     assert bench.web.gate.reached.wait(20)
@@ -62,10 +64,12 @@ def recording(bench: Bench, stage: Stage) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def committing(bench: Bench, stage: Stage) -> Iterator[Running]:
-    """Hold the recorder at the moment when the body gets its name."""
-    with locked(bench.hermit.store / "lock") as waited_for:
-        running = bench.start(stage.mode, *bench.fetch(*PATHS[stage]))
-        until("a commit", waited_for)
+    """Hold the recorder at the moment when the body gets its name; the command has it and does something else."""
+    with locked(bench.hermit.store / "lock") as lock:
+        fetch = shlex.join(bench.fetch(*PATHS[stage]))
+        running = bench.start(stage.mode, "sh", "-c", f"{fetch}; exec sleep 1000")
+        until("a commit", lock.waited_for)
+        running.release = lock.release
         yield running
 
 
@@ -98,7 +102,7 @@ def reporting(bench: Bench, stage: Stage) -> Iterator[Running]:
         running = bench.start(stage.mode, "sh", "-c", filler, stderr=writer)
         until("the proxy to come", lambda: running.victim("proxy"))
         until("the proxy to go", lambda: not running.left())
-        until("the folder to be clean", lambda: any("result.json" in names for names in bench.runs().values()))
+        until("the folder to be clean", lambda: list(bench.runs().values()) == [LEFT])
         yield running
     finally:
         os.close(reader)
@@ -115,20 +119,32 @@ HOLDS: dict[Stage, Callable[[Bench, Stage], contextlib.AbstractContextManager[Ru
 }
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[Callable[[], bool]]:
-    """Hold a lock that the product takes; give what tells whether somebody waits for it (proc_locks(5))."""
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    inode = os.fstat(descriptor).st_ino
+class Lock:
+    """Is a lock that the product takes, held by the test."""
 
-    def waited_for() -> bool:
+    def __init__(self, descriptor: int) -> None:
+        """Take the open file, and the lock."""
+        self._descriptor = descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def waited_for(self) -> bool:
+        """Tell whether somebody waits for it (proc_locks(5))."""
+        inode = os.fstat(self._descriptor).st_ino
         lines = Path("/proc/locks").read_text().splitlines()
         return any("->" in line and f":{inode} " in line for line in lines)
 
+    def release(self) -> None:
+        """Let the product have it."""
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[Lock]:
+    """Hold the lock of a file or folder."""
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield waited_for
+        yield Lock(descriptor)
     finally:
         os.close(descriptor)
 

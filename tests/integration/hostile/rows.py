@@ -111,3 +111,16 @@ _rows(
     trailers=("changes Host and length in trailers", "a request with such trailers is refused"),
     pipelined=("sends a good request behind a refused one", "a refused head ends the connection"),
 )
+_rows(
+    CLIENT,
+    request_bomb=("sends a gzip body that unpacks to a gigabyte", "unpacked for the key only, to 64 MiB at most: 413 (`bodykey.py`)"),
+    endless_request_body=("sends a chunked body without end", "64 MiB, then 413"),
+    slow_writers=("opens 200 connections and never finishes a head", "no thread or task waits with them; idle connections end"),
+    slow_bodies=("begins 50 bodies and never ends them", "held within one budget; each is logged when it ends"),
+    slow_readers=("asks 20 times for 64 MiB and reads nothing", "bodies stream against the client's window, at bounded memory"),
+    connection_flood=("opens 1100 connections", "1024 at once, the rest are closed"),
+    hang_up=("resets its connection in the middle of an answer", "logged once, the connection upstream ends too, nothing is recorded"),
+    upload_forged=("uploads what is not its digest, half of it, too much of it, or to a path of its own", "hashed while it comes, published only when it is what it says (`internal_host.py`)"),
+    upload_endless=("uploads without end, in one body or in many", "all uploads of a run share `upload_limit`"),
+    offline_step=("leaves a process and an open connection for a step without network", "decided for each request by the step that runs; nothing between steps (`session.py`)"),
+)

@@ -100,7 +100,7 @@ class Proxy:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) << 10
 
-    def client(self, timeout: float = 20.0) -> Client:
+    def client(self, timeout: float = 8.0) -> Client:
         """Connect to it."""
         return Client(self.port, timeout=timeout)
 

@@ -131,7 +131,6 @@ def test_a_chunk_that_is_not_what_it_says_ends_the_connection(front: Front) -> N
         f"0x4\r\nbody\r\n0\r\n\r\n{SMUGGLED}",
         f"4\r\nbodyXX\r\n0\r\n\r\n{SMUGGLED}",
         f"zz\r\n\r\n{SMUGGLED}",
-        f"fffffffffffffffff\r\nx\r\n{SMUGGLED}",
         f"4 ;\r\nbody\r\n0\r\n\x00\r\n{SMUGGLED}",
     ):
         reply = front.raw(post("Transfer-Encoding: chunked", "Connection: close", body=body))
@@ -272,7 +271,7 @@ def test_a_host_is_a_name_or_an_address(front: Front) -> None:
     for host in (
         "..", ".", "../../etc", "a..b", f".{EVIL}", f"{EVIL}..", "-a.example.org", "a" * 64 + ".example.org", "a." * 130 + "org",
         "evil%2eexample.org", "evil%00.example.org", "evil.example.org%2f", "ev*il.example.org", "evil_.example.org;x", "[evil]",
-        "[::1", "::1]", "[v1.x]", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.0x4", "0x7f.1", "é.example.org", "\xe9.example.org", "K.example.org",
+        "[::1", "::1]", "[v1.x]", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.0x4", "0x7f.1", "é.example.org", "\xe9.example.org", "\u212a.example.org",
         "evil.example.org。", "$(id).example.org", "~", "+8080",
     ):  # fmt: skip
         front.refused(f"GET http://{host}/evil HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), 400)
@@ -367,16 +366,18 @@ def test_a_client_cannot_have_the_framing_taken_off(front: Front) -> None:
 def test_a_request_inside_a_body_stays_a_body(front: Front) -> None:
     body = SMUGGLED.replace("AT", front.at)
     chunked = f"{len(body):x};ext=1\r\n{body}\r\n0\r\n\r\n"
-    for raw in (post(f"Content-Length: {len(body)}", body=body), post("Transfer-Encoding: chunked", body=chunked)):
+    for number, raw in enumerate(
+        (post(f"Content-Length: {len(body)}", body=body), post("Transfer-Encoding: chunked", body=chunked))
+    ):
         front.world.origin.forget()
-        front.raw(raw)
+        front.raw(raw.replace("/evil ", f"/evil{number} ", 1))
         event = front.proxy.verdicts()[0]
         assert event.method == "POST"
         if front.proxy.mode.value == "record":
-            asked = next(asked for asked in front.world.origin.asked if asked.path == "/evil")
+            asked = next(asked for asked in front.world.origin.asked if asked.path == f"/evil{number}")
             assert asked.body == body.encode()
             assert ("content-length" in asked.headers) != ("transfer-encoding" in asked.headers)
-            assert front.arrived() == ["POST /evil"]
+            assert front.arrived() == [f"POST /evil{number}"]
         else:
             assert front.arrived() == []
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-TIMEOUT = 20.0
+TIMEOUT = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,8 @@ class Client:
         except (OSError, http.client.HTTPException):
             return Reply(0, {}, b"", whole=False)
         headers = {name.lower(): value for name, value in answer.getheaders()}
+        if method == "CONNECT" and answer.status == 200:
+            return Reply(200, headers, b"")
         try:
             return Reply(answer.status, headers, answer.read())
         except http.client.IncompleteRead as error:

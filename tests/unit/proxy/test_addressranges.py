@@ -43,4 +43,5 @@ def test_only_ranges_that_a_site_may_use_open_by_name() -> None:
         "private",
         "shared between customers of a carrier",
         "for benchmarks",
+        "for documentation",
     }

@@ -96,6 +96,24 @@ def test_action_mode_entry_and_evidence_decide(
         assert decision == Fetch(rule(action), URL, keep=action is not Action.NO_STORE, known=entry)
 
 
+@pytest.mark.parametrize(
+    ("action", "mode", "replayed"),
+    [
+        (Action.ALLOW, Mode.RECORD, False),
+        (Action.LOCKED, Mode.RECORD, True),
+        (Action.ALLOW, Mode.HERMETIC, True),
+    ],
+)
+def test_a_variant_for_other_headers_will_do_only_where_the_server_is_not_asked(
+    action: Action, mode: Mode, replayed: bool
+) -> None:
+    full = replace(ENTRY, vary=(("accept", "application/json"),), headers=(("content-type", "application/json"),))
+    headers = {"accept": "application/vnd.npm.install-v1+json; q=1.0, application/json; q=0.8, */*"}
+    request = Request("GET", parse_url(URL), headers)
+    decision = decide(request, Rules((rule(action),)), Snapshot([full]), Known(), mode)
+    assert isinstance(decision, Replay if replayed else Fetch), decision
+
+
 def test_the_first_rule_that_matches_decides() -> None:
     locked = rule(Action.LOCKED, "registry.example.org/a/.*")
     assert ask(locked, rule(Action.REJECT)) == Replay(ENTRY, locked)

@@ -28,9 +28,9 @@ def judge(code: bytes, audit: int, call: int, *arguments: int) -> int:
         operation, yes, no, operand = lines[position]
         position += 1
         if operation == 0x20:
-            accumulator = struct.unpack_from("<I", data, operand)[0]
+            accumulator = int(struct.unpack_from("<I", data, operand)[0])
         elif operation == 0x06:
-            return operand
+            return int(operand)
         else:
             outcome = {
                 0x15: accumulator == operand,

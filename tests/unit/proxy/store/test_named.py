@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.repository import HOST, NETWORK, git
+from tests.support.repository import HOST, NETWORK, git
 
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import Entry
