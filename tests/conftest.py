@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from twisted.internet import asyncioreactor
 
 # Before anything imports twisted.internet.reactor, which would choose another one for good.
 asyncioreactor.install()
+
+# How many inputs each property is tried with; script/test --all says `long` (docs/fuzzing.md).
+settings.register_profile("ci", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.load_profile(os.environ.get("HERMIT_TEST_PROFILE", "ci"))
 
 # The settings of whoever runs the tests must change no result; where a tool finds its registry and trust stays.
 _OWN_FOLDERS = {

@@ -63,9 +63,10 @@ class RunReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Choose the exit code: a broken refusal counts even where the command got over it."""
+        """Choose the exit code: what was not answered as it must be counts even where the command got over it."""
         if self.counts.get("broken"):
-            return ExitCode.NOT_HERMETIC
+            outcomes = {trouble.outcome for trouble in self.troubles if trouble.broken}
+            return ExitCode.MACHINE if outcomes == {Outcome.FAILED} else ExitCode.NOT_HERMETIC
         return ExitCode.FAILED if self.status or self.signal else ExitCode.DONE
 
     def result(self) -> dict[str, Any]:

@@ -55,19 +55,20 @@ class Handler(Protocol):
 
 def pack(message: Mapping[str, Any]) -> bytes:
     """Make a packet; texts that would not fit are cut."""
-    cut = {k: v[:_MAX_TEXT] + "..." if isinstance(v, str) and len(v) > _MAX_TEXT else v for k, v in message.items()}
-    packet = json.dumps(cut, separators=(",", ":")).encode()
-    if len(packet) > MAX_PACKET:  # Escapes make a text up to six times as long.
-        cut = {k: v[: _MAX_TEXT // 6] if isinstance(v, str) else v for k, v in message.items()}
+    most = _MAX_TEXT
+    while True:  # Escapes make a text up to six times as long, and there may be several of them.
+        cut = {k: f"{v[:most]}..." if isinstance(v, str) and len(v) > most else v for k, v in message.items()}
         packet = json.dumps(cut, separators=(",", ":")).encode()
-    return packet
+        if len(packet) <= MAX_PACKET or most == 0:
+            return packet
+        most //= 2
 
 
 def unpack(packet: bytes) -> Message:
     """Read a packet; raise ControlError if it is not a JSON object."""
     try:
         message = json.loads(packet)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ControlError(f"not a control packet: {packet[:80]!r}") from error
     if not isinstance(message, dict):
         raise ControlError(f"not a control packet: {packet[:80]!r}")

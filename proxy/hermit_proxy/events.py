@@ -35,8 +35,9 @@ class RequestEvent:
     answer where it is known. `reason` and `hint` are there for refusals and failures: the
     hint is the rule or command that would help. `entry` is the recorded answer, `entry_id` the identity of the
     replayed or recorded one.
-    `broken` marks a refusal that breaks hermeticity (not an explicit REJECT). `note` is what a reader should
-    know of an answer that was given all the same (an unasked-for difference, a stripped signature).
+    `broken` marks a refusal that breaks hermeticity (not an explicit REJECT), and a failure of the store to replay.
+    `note` is what a reader should know of an answer that was given all the same (an unasked-for difference, a
+    stripped signature).
     """
 
     time: float
@@ -87,6 +88,8 @@ class RequestEvent:
 
 _EVENT_FIELDS = tuple(field.name for field in dataclass_fields(RequestEvent))
 _ENTRY_FIELDS = tuple(field.name for field in dataclass_fields(Entry))
+# The end of the year 9999, seconds: later times have no date.
+_LATEST = 253_402_300_799
 _NUMBERS = {"time": (int, float), "duration": (int, float), "status": (int,), "size": (int,)}
 _EVENT_TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_EVENT_FIELDS, (str,)),
@@ -108,6 +111,8 @@ def _check_types(fields: dict[str, Any], types: dict[str, tuple[type, ...]]) -> 
     for name, value in fields.items():
         if not isinstance(value, types[name]) or (isinstance(value, bool) and types[name] != (bool,)):
             raise TypeError(f"{name} is {value!r}")
+        if name in {"time", "duration"} and not 0 <= value <= _LATEST:
+            raise ValueError(f"{name} is {value!r}")  # Python's reader takes NaN and 1e999, too
 
 
 class RequestLog:

@@ -36,8 +36,8 @@ class Request:
 
 
 def normalise_header(value: str) -> str:
-    """Fold white space and case: `A/B,  C/d` and `a/b, c/d` ask for the same."""
-    return ", ".join(" ".join(part.split()) for part in value.lower().split(","))
+    """Fold white space, case and empty elements: `A/B,  C/d,` and `a/b, c/d` ask for the same (RFC 9110 section 5.6.1)."""
+    return ", ".join(folded for part in value.lower().split(",") if (folded := " ".join(part.split())))
 
 
 def vary_of(request: Request, response_vary: str | None, content_type: str | None) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -34,15 +36,16 @@ class AptRepository:
     def __post_init__(self) -> None:
         """Make the key that signs."""
         # A socket's path is short; gpg's agent makes one in its home.
-        self._home = Path(subprocess.check_output(["mktemp", "-d", "/tmp/gpg.XXXXXX"], text=True).strip())  # noqa: S108
+        self._home = Path(tempfile.mkdtemp(prefix="gpg."))
         self.folder.mkdir(parents=True, exist_ok=True)
         self._gpg("--quick-gen-key", "archive@example.org", "ed25519", "sign", "never")
         self.keyring = self.folder / "archive.gpg"
         self._gpg("--output", str(self.keyring), "--export")
 
     def close(self) -> None:
-        """End gpg's agent."""
+        """End gpg's agent and forget the key."""
         subprocess.run(["gpgconf", "--homedir", str(self._home), "--kill", "all"], check=True)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def line(self, host: str) -> str:
         """Give the source as one line of a sources.list."""

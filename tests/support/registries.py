@@ -184,7 +184,7 @@ def _said(command: list[str]) -> str:
 
 def _get(url: str, accept: str = "text/html;q=0.9, */*;q=0.8") -> bytes:
     try:
-        request = urllib.request.Request(url, headers={"accept": accept, "user-agent": "hermit-tests"})  # noqa: S310
+        request = urllib.request.Request(url, headers={"accept": accept, "user-agent": "hermit-tests"})  # noqa: S310  see below
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  a URL of the tool's own
             found: bytes = answer.read()
             return found

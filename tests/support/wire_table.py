@@ -19,6 +19,17 @@ not: the real client against a real server, recorded, then replayed in a network
 | row | what breaks a naive replay | client | version | test |
 |---|---|---|---|---|
 """
+_FOOT = """
+What this table does not show:
+
+- Row 13: a Node before 22.21 ignores the proxy variables for `fetch` whatever is set, so its `fetch` has no network
+  in a run (npm brings its own proxy support and works, which is what the older version's test shows).
+- Row 19: Gradle; Debian 12's is too old for its own Java. It gets the same JVM options and a `gradle.properties`.
+- Rows 6 and 10: the tests' own index and registry negotiate as the public ones do; a mirror that a machine is set up
+  for may have one document for every Accept. Installs from the configured registries are in rows 9 and 11 to 22.
+- Row 33: buildah and docker need namespaces and capabilities that `hermit run` does not give; skopeo and umoci
+  make the image.
+"""
 _COMMAND = "python -m tests.support.wire_table"
 
 
@@ -37,7 +48,7 @@ def render(versions: dict[str, str]) -> str:
         for proof in (proof for proof in found if number in proof.numbers):
             known = versions.get(proof.client, "")
             lines.append(f"| {number} | {what} | {proof.client} | {known} | `{proof.node}` |\n")
-    return _HEAD.format(command=_COMMAND) + "".join(lines)
+    return _HEAD.format(command=_COMMAND) + "".join(lines) + _FOOT
 
 
 def main() -> None:

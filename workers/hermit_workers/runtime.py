@@ -158,8 +158,11 @@ async def _readable(descriptor: int) -> None:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_reader(descriptor, on_readable)
+    # Two may wait for one thing, and the loop keeps one reader a descriptor: the first to leave would take it away.
+    own = os.dup(descriptor)
+    loop.add_reader(own, on_readable)
     try:
         await ready
     finally:
-        loop.remove_reader(descriptor)
+        loop.remove_reader(own)
+        os.close(own)

@@ -120,6 +120,9 @@ class RecorderConnection(ProxyConnectionHandler):
 
     def _crash(self, what: str, error: BaseException | None) -> None:
         exchange = self._exchanges.current(self.client.id)
+        if exchange is None and (head := self._exchanges.expected(self.client.id)) is not None and head.target is not None:
+            # It failed before anyone had begun an exchange for the request.
+            exchange = self._exchanges.open(self.client.id, head.method, head.target.url, head.target)
         if exchange is not None:
             exchange.fail(f"the proxy failed: {what}", hint="a fault of Hermit: please report it")
         logging.getLogger(__name__).error("the proxy failed: %s", what, exc_info=error)

@@ -20,7 +20,7 @@ from hermit_proxy import guard
 from hermit_proxy.bindings import Bindings
 from hermit_proxy.ownaddresses import own_addresses
 from hermit_proxy.recorder.addons.certificates import Certificates
-from hermit_proxy.recorder.addons.credentials import Credentials
+from hermit_proxy.recorder.addons.credentials import Credentials, Reflections
 from hermit_proxy.recorder.addons.decide import Decide
 from hermit_proxy.recorder.addons.headers import Headers
 from hermit_proxy.recorder.addons.intake import Intake
@@ -89,6 +89,7 @@ class Recorder:
             Certificates(self._shared, upstream, for_host),
             self._observer,
             Decide(self._shared),
+            Reflections(self._shared),
             Redirects(self._shared),
             Credentials(self._shared),
             Headers(self._shared),

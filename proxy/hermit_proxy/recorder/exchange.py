@@ -70,6 +70,8 @@ class Exchange:
     entry: Entry | None = None
     entry_id: str | None = None
     note: str | None = None
+    # Why it ends as refused although the client got an answer of the proxy's own, which nothing has to cut off.
+    refusal: str | None = None
     answered: bool = False
     settling: bool = False
     closed: bool = False
@@ -102,7 +104,7 @@ class Exchange:
         problem = self.problem
         outcome = problem.outcome if problem else self.outcome or Outcome.FAILED
         done = outcome in {Outcome.RECORDED, Outcome.PASSED, Outcome.REPLAYED}
-        reason = problem.reason if problem else None if done else "it ended without an answer"
+        reason = problem.reason if problem else None if done else self.refusal or "it ended without an answer"
         return RequestEvent(
             time=self.started,
             method=self.method,

@@ -6,7 +6,8 @@ import re
 
 from hermit_proxy.recorder.tee import Window
 
-_ONE_RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))", re.IGNORECASE)
+# White space as the replayer takes it (replayer/conditions.py): both modes give a client the same part.
+_ONE_RANGE = re.compile(r"bytes\s*=\s*(?:([0-9]{1,18})-([0-9]{1,18})?|-([0-9]{1,18}))", re.IGNORECASE)
 
 
 def window_of(header: str | None, size: int) -> Window | None:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import h11
 from mitmproxy.connection import ConnectionState
+from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
@@ -98,6 +99,7 @@ class StrictHttp1Server(Http1Server):
                     _check_unfinished(raw)
                     return
                 head = read_head(raw[:end], tunnel)
+                _check_readable(raw[:end])
             except BadHeadError as error:
                 problem = self._observer.head_refused(self.conn.id, tunnel, raw, error)
                 yield commands.SendData(self.conn, plain_answer(problem))
@@ -182,3 +184,11 @@ def _check_unfinished(raw: bytes) -> None:
         raise BadHeadError(400, "a line that does not end with CR LF")
     if raw and not raw[:1].isalpha():
         raise BadHeadError(400, "not HTTP")
+
+
+def _check_readable(raw: bytes) -> None:
+    # What mitmproxy cannot read it answers with a page of its own, and nobody would hear of the request.
+    try:
+        http1.expected_http_body_size(http1.read_request_head(raw.split(b"\r\n")))
+    except ValueError as error:
+        raise BadHeadError(400, f"a request line or header that cannot be recorded: {error}") from error

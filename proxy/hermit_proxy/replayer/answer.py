@@ -106,7 +106,8 @@ def _plain(entry: Entry, method: str) -> Answer:
     if entry.status in _NO_BODY:
         return Answer(entry.status, entry.headers, None)
     if entry.sha256 is not None or entry.status < _ERROR:
-        size = entry.size or 0
+        # A size without a body is a HEAD's; for anything else it would be a promise that nobody keeps.
+        size = (entry.size or 0) if entry.sha256 is not None else 0
         return _slice(Answer(entry.status, entry.headers, size), entry, 0, 0 if method == "HEAD" else size)
     words = f"{entry.status} {_phrase(entry.status)} (recorded by Hermit without its body)\n"
     return text(entry.status, words.encode(), method, entry.headers)

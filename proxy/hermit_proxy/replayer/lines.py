@@ -77,6 +77,7 @@ class Lines:
             entry_id=decision.entry.id,
             reason=str(error),
             hint=error.hint,
+            broken=True,
         )
 
     def internal(self, incoming: Incoming, status: int, sent: int, reason: str | None) -> None:

@@ -103,14 +103,14 @@ class Tls:
             if not self.open:
                 self._end.do_handshake()
                 self.open = True
-            while True:
-                parts.append(self._end.read(_READ))
+            while part := self._end.read(_READ):
+                parts.append(part)
                 if not self._in.pending and not self._end.pending():
                     break
+            else:
+                self.ended = True
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self.ended = True
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def encrypt(self, data: bytes) -> bytes:

@@ -118,6 +118,7 @@ class Wire:
 
 def _words(error: ssl.SSLError) -> str:
     words = (error.reason or str(error)).lower().replace("_", " ")
-    if "unknown ca" in words or "bad certificate" in words:
+    # Which of them a client sends that does not know the issuer depends on its library.
+    if any(alert in words for alert in ("unknown ca", "bad certificate", "certificate unknown")):
         return f"{words} (the client does not trust the run's certificate authority)"
     return words

@@ -64,8 +64,12 @@ def write(hermit_dir: Path, time: float) -> None:
     fresh = hermit_dir / f".{FILE_NAME}~"
     fresh.unlink(missing_ok=True)
     # "x": a link of that name, which a project could bring along, is not written through.
-    with fresh.open("xb") as file:
-        file.write(dump(time))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(hermit_dir / FILE_NAME)
+    try:
+        with fresh.open("xb") as file:
+            file.write(dump(time))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(hermit_dir / FILE_NAME)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

@@ -10,6 +10,7 @@ from hermit_proxy.snapshot.entry import Entry
 
 _RED, _YELLOW, _GREEN, _DIM, _END = "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
 _DIGEST_SHOWN = 12
+_VALUE_SHOWN = 40
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -71,9 +72,13 @@ def _paint(text: str, style: str) -> str:
 
 
 def _entry(entry: Entry) -> str:
-    varying = "".join(f"  [{name}: {value}]" for name, value in entry.vary)
+    varying = "".join(f"  [{name}: {_short(value)}]" for name, value in entry.vary)
     body = f"  body {entry.body[:_DIGEST_SHOWN]}" if entry.body else ""
-    return f"{entry.method} {entry.url}{varying}{body}  {_answer(entry)}"
+    return f"{entry.method} {entry.url}{body}  {_answer(entry)}{varying}"
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _VALUE_SHOWN else value[: _VALUE_SHOWN - 1] + "…"
 
 
 def _answer(entry: Entry) -> str:

@@ -69,3 +69,31 @@ CASES: list[Case] = [
     Case(REPORTING, "hermit", _TERM, 143, ""),
     Case(REPORTING, "hermit", _INT, 1, ""),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Is something that a run needs and does not get: `what` happens, the exit code, a piece of what is said."""
+
+    what: str
+    code: int
+    says: str
+    test: str
+
+
+_FAULTS = [
+    ("store full", "the store's disk is full", 4, "no room for", "a_store_without_room"),
+    ("run folder full", "the disk of the log is full", 4, "cannot be written", "a_run_folder_without_room"),
+    ("no room for a run folder", "that disk is full before", 4, "No space", "a_machine_without_room_for_a_run_folder"),
+    ("project full", "the project's disk is full", 4, "No space left on device", "a_project_without_room"),
+    ("project read-only", "the project is read-only", 4, "Read-only file system", "a_project_that_is_read_only"),
+    ("bit flipped", "a bit flips in the store", 4, "corrupt", "a_bit_that_flips_in_the_store"),
+    ("bit flipped, the run after", "the same, the run after", 3, "store fill", "a_bit_that_flips_in_the_store"),
+    ("Redis gone while recording", "Redis goes away", 4, "not answer", "redis_that_goes_in_the_middle_of_a_recording"),
+    ("Redis gone while replaying", "Redis goes away", 4, "not answer", "redis_that_goes_in_the_middle_of_a_replay"),
+    ("no Redis", "Redis is not there", 4, "does not answer", "redis_that_is_not_there"),
+    ("store of another owner", "the store is another user's", 4, "belongs to", "a_store_of_another_owner"),
+    ("no bubblewrap", "there is no bubblewrap", 4, "bubblewrap is not installed", "no_bubblewrap"),
+    ("no user namespaces", "there are no user namespaces", 4, "made no sandbox", "no_user_namespaces"),
+]
+FAULTS = {name: Fault(what, code, says, f"test_{test}") for name, what, code, says, test in _FAULTS}

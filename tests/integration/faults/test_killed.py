@@ -26,7 +26,7 @@ def shared(web: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     at = folder / "gate"
     with redis_server(folder / "server") as url, gate_to(Path(url.removeprefix("unix://")), at) as gate:
         seed = Bench(folder / "user", web, store=f"unix://{at}")
-        seed.run("record", *seed.fetch("/large"))
+        seed.run("record", *seed.fetch("/old", "/large"))
         yield gate, f"unix://{at}", seed
 
 

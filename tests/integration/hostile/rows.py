@@ -124,3 +124,70 @@ _rows(
     upload_endless=("uploads without end, in one body or in many", "all uploads of a run share `upload_limit`"),
     offline_step=("leaves a process and an open connection for a step without network", "decided for each request by the step that runs; nothing between steps (`session.py`)"),
 )
+_rows(
+    SERVER,
+    answer_too_long=("sends a second answer behind the first (response splitting)", "an answer is framed exactly; what follows belongs to nobody"),
+    answer_before_request=("sends an answer before it was asked, for the next request on the connection", "unasked-for octets end the connection"),
+    answer_too_short=("breaks off in the middle of length, chunk or head", "not recorded; the client's connection breaks too, so it is not taken for whole"),
+    answer_two_framings=("answers with two lengths, or with length and chunks", "not given, not recorded"),
+    answer_split_head=("puts CR, NUL and folded lines into its head", "not given (`addons/headers.py`)"),
+    garbage=("answers with what is no HTTP, or with statuses that mean nothing", "a failure that is logged"),
+    switching_protocols=("switches protocols without being asked", "a failure"),
+    endless_head_of_server=("sends head, line or interim answers without end", "bounded (`connection.py`)"),
+    endless_answer=("sends a body without end", "`max_size` at the rule; nothing stays in the store"),
+    answer_bomb=("sends 256 MiB compressed to 1 MiB", "answers are never unpacked ([decision](decisions/identity.md))"),
+    lying_digest=("claims another digest in its headers", "the digest is the recorder's own, of the bytes that came"),
+    lying_type=("claims a type or an encoding that is not true", "no byte depends on it"),
+    lying_part=("answers a plain request with a part, or with 304", "neither is ever recorded"),
+    body_where_none_is=("sends a body behind HEAD and 204, to be the next answer", "framed by the request; the rest belongs to nobody"),
+    off_the_wire=("sends Alt-Svc, cookies, tokens", "Alt-Svc is cut; the record keeps an allow-list of headers"),
+    slow_server=("drips its answer while 20 clients wait", "one fetches for all; others are served meanwhile"),
+    false_certificate=("shows a certificate of a stranger, or of another name", "verified by name before the request is sent (`endpoint.py`)"),
+    false_certificate_later=("speaks no TLS where TLS is due", "a failure"),
+)
+_rows(
+    SERVER,
+    secret_in_the_open=("(and anybody) looks for the credential in logs, HAR, snapshot, store, process list, environment, core", "it is in the proxy's memory only; no core files, not dumpable"),
+    reflected_header=("reflects the credential in header, cookie or reason phrase, plain and in base64", "the head is searched for every spelling (`secretscan.py`)"),
+    reflected_body=("reflects the credential in the body, in eight spellings", "searched while it streams; the first octet of it is held back"),
+    reflected_in_pieces=("splits the reflected credential over chunks", "what may be its beginning is held back across chunks"),
+    reflected_redirect=("reflects the credential in a redirect", "the head is searched before a signature is cut"),
+    reflected_slices=("(with a client) gives it back in slices of three octets", "upstream is asked for the whole, which is searched"),
+    reflected_compressed=("gives it back compressed", "an answer for a credential must be unencoded, as it was asked for"),
+    reflected_trailer=("gives it back in a trailer, an interim answer, a chunk's extension", "none of them is passed on"),
+)
+_rows(
+    EDITOR,
+    secret_by_edited_rules=("names a credential at another host, scheme or method", "the operator binds it; a rule that does not fit is an error at the start (`bindings.py`)"),
+    secret_by_wide_rules=("names a credential at a rule for everything", "bound to https host, port, path and methods, judged for each request"),
+    secret_over_a_redirect=("redirects the request that carries it", "added for the bound place only; not across redirects"),
+    edited_digest=("edits a digest, of a body that the store has", "an observation covers the whole entry ([decision](decisions/observations-cover-entries.md)); exit 3, by name"),
+    edited_answer=("edits status, type or URL of an entry", "as above"),
+    unobserved=("adds an entry that no recorder has seen", "as above"),
+    uploaded_evidence=("uploads a body and adds its entry", "uploads are no observations"),
+    other_pool=("uses what another repository has observed", "observations belong to a pool"),
+    foreign_files=("puts a host's entries under another name, or behind a link", "a file name is the host's, links are refused (`tree.py`)"),
+    forged_entry=("puts line ends into an entry's headers", "refused when read (`check.py`)"),
+)
+_rows(
+    MACHINE,
+    swapped_body=("swaps a body in the store", "every body is hashed before it is served; the bad one is put aside, by name"),
+    swapped_body_later=("swaps it after it was served once", "the verdict holds for device, inode, size and times only (`verdicts.py`)"),
+    linked_body=("puts a link in the place of a body", "links are not followed"),
+    addon_fault=("finds a fault in any of the recorder's addons", "a fault ends the request: nothing is forwarded, nothing recorded (`connection.py`)"),
+)
+_rows(
+    CELL,
+    cell_loopback=("connects to the host's loopback and addresses, by TCP and UDP", "a network namespace with nothing but its own loopback"),
+    cell_abstract=("connects to an abstract unix socket of the host", "abstract names belong to a network namespace"),
+    cell_unix=("connects to unix sockets in the file system that it shares with the host", "each one that exists at the start is covered (`sockets.py`, `view.py`)"),
+    cell_families=("opens vsock, packet, crypto, CAN, Bluetooth, XDP sockets", "a system call filter knows four families (`seccomp.py`)"),
+    cell_hidden=("reads store, runs, settings and secret files", "they look empty and are read-only"),
+    cell_control=("looks for the control socket, inherited descriptors, the proxy's process", "the control channel has no name ([decision](decisions/control-by-inheritance.md)); own process namespace"),
+    cell_kernel=("makes namespaces, io_uring, mounts, raw sockets; writes core_pattern", "no capabilities, the filter, a read-only /proc/sys"),
+    cell_wire=("(control) asks the proxy, and lists the interfaces", "the proxy is reached, and lo is the only interface"),
+)
+_rows(
+    MACHINE,
+    other_run=("uses the wire of another run", "each run has its own namespace, socket, authority and rules"),
+)

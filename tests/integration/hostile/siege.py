@@ -169,6 +169,7 @@ class World:
         self._entries: list[Entry] = []
         self._proxies: list[Proxy] = []
         self._names = tuple(names)
+        self._runs = 0
         folder.mkdir(parents=True, exist_ok=True)
         lines = [f"127.0.0.1 {name}\n" for name in ("localhost", *self._names)]
         (folder / "hosts").write_text("".join(lines))
@@ -241,7 +242,8 @@ class World:
         """Start a proxy; `sabotage` is a script that runs in place of the recorder's module."""
         if rules is not None:
             self.rules_file.write_text(rules)
-        rundir = self.folder / f"run-{len(self._proxies)}"
+        rundir = self.folder / f"run-{self._runs}"
+        self._runs += 1
         settings = self.settings(allow, **more)
         found = Proxy(self, Mode(mode), settings, rundir, program or self._program(sabotage))
         self._proxies.append(found)

@@ -163,8 +163,9 @@ class Hostile:
         address: str = "127.0.0.1",
         port: int = 0,
         context: ssl.SSLContext | None = None,
+        greeting: bytes = b"",
     ) -> None:
-        """Bind."""
+        """Bind; a greeting is sent before anything was asked."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM)
         if family == socket.AF_INET6:
@@ -178,6 +179,7 @@ class Hostile:
         self.ended = threading.Event()
         self._serve = serve or _serve_secret
         self._context = context
+        self._greeting = greeting
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def __enter__(self) -> Self:
@@ -208,6 +210,9 @@ class Hostile:
             sock.settimeout(TIMEOUT)
             peer = self._context.wrap_socket(sock, server_side=True) if self._context else sock
             with peer:
+                if self._greeting:
+                    peer.sendall(self._greeting)
+                    return
                 head = _read_head(peer)
                 self.heads.append(head)
                 if head:

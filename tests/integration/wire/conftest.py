@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,8 +37,8 @@ def plain() -> Iterator[Origin]:
 def make_hermit(tmp_path: Path, ca: TestCA) -> MakeHermit:
     need_namespaces()
 
-    def make(**options: object) -> Hermit:
-        return Hermit(tmp_path / "user", trust=ca.ca, **options)  # type: ignore[arg-type]
+    def make(**options: Any) -> Hermit:
+        return Hermit(tmp_path / "user", trust=ca.ca, **options)
 
     return make
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,8 +34,8 @@ def archive(plain: Origin, tmp_path: Path) -> Iterator[MakeArchive]:
     need("apt-get", "dpkg-deb", "gpg")
     made: list[AptRepository] = []
 
-    def make(**options: object) -> AptRepository:
-        made.append(AptRepository(plain, tmp_path / "archive", **options))  # type: ignore[arg-type]
+    def make(**options: Any) -> AptRepository:
+        made.append(AptRepository(plain, tmp_path / "archive", **options))
         return made[-1]
 
     yield make

@@ -33,6 +33,14 @@ def refused(reason: str, mode: Mode = Mode.RECORD) -> RunReport:
     return replace(GOOD, mode=mode, counts={**GOOD.counts, "broken": 1}, troubles=troubles_of([event(reason)]))
 
 
+def test_a_store_that_fails_is_the_machines_fault_unless_something_was_refused_besides() -> None:
+    failed = replace(event("the store: a body is corrupt"), outcome=Outcome.FAILED)
+    counts = {**GOOD.counts, "broken": 1}
+    alone = replace(GOOD, counts=counts, troubles=troubles_of([failed]))
+    assert alone.exit_code is ExitCode.MACHINE
+    assert replace(alone, troubles=troubles_of([failed, event("no rule")])).exit_code is ExitCode.NOT_HERMETIC
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

@@ -99,6 +99,11 @@ BASE = '"time":1,"method":"GET","url":"u","outcome":"failed","status":0'
         "{" + BASE + ',"entry":{"method":"GET","url":"u","status":"200"}}',
         "{" + BASE + ',"entry":{"method":"GET","url":"u","status":200,"vary":[["a"]]}}',
         "[" * 100_000,
+        "{" + BASE + ',"duration":NaN}',
+        "{" + BASE + ',"duration":-Infinity}',
+        "{" + BASE + ',"duration":1e999}',
+        "{" + BASE + ',"duration":-1}',
+        "{" + BASE.replace("1", "1e12", 1) + "}",
     ],
 )
 def test_a_line_of_anything_else_is_an_error(line: str) -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermit_proxy.key import Request, acceptability, normalise_header, vary_of
+from hermit_proxy.snapshot import check
+from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.target import parse_url
 
 TARGET = parse_url("https://registry.example.org/simple/foo/")
@@ -80,3 +82,17 @@ def test_any_accept_header_gives_a_quality_between_nothing_and_one(accept: str, 
 def test_normalising_a_header_twice_changes_nothing(value: str) -> None:
     once = normalise_header(value)
     assert normalise_header(once) == once
+
+
+@pytest.mark.parametrize(
+    ("value", "folded"), [("a/b, ", "a/b"), (", a/b", "a/b"), ("A/b,,c/d ,", "a/b, c/d"), (",", ""), ("", "")]
+)
+def test_empty_elements_of_a_list_say_nothing(value: str, folded: str) -> None:
+    assert normalise_header(value) == folded
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=255, exclude_characters="\x7f"), max_size=40))
+def test_what_a_request_varies_by_may_stand_in_a_snapshot(value: str) -> None:
+    target = parse_url("https://registry.example.org/v2/")
+    vary = vary_of(Request("GET", target, {"accept": value}), "accept", None)
+    assert check.problems(Entry("GET", target.url, 404, vary=vary)) == []

@@ -15,7 +15,7 @@ import pytest
 
 from hermit_proxy.ca import RunCA
 from hermit_workers.environment import Wire
-from hermit_workers.runtime import Cell, CellError
+from hermit_workers.runtime import Cell, CellError, _readable
 from hermit_workers.view import Hidden, Trust, prepare
 from tests.support.cells import environ, run_in_cell
 
@@ -141,3 +141,18 @@ def test_a_machine_that_makes_no_sandbox_is_told_of(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(CellError, match="not installed"):
         run_in_cell("true", rundir=rundir.with_name("second"))
+
+
+def test_of_two_who_wait_for_one_thing_one_may_leave() -> None:
+    async def wait_twice() -> None:
+        reader, writer = os.pipe()
+        first, second = (asyncio.ensure_future(_readable(reader)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        os.write(writer, b"!")
+        await asyncio.wait_for(second, 20)
+        os.close(reader)
+        os.close(writer)
+
+    asyncio.run(wait_twice())

@@ -31,15 +31,27 @@ class Credentials:
             return
         flow.request.headers[name] = value
 
+
+class Reflections:
+    """Runs before whatever changes an answer's head: a signature that is cut out of it could take half a secret along."""
+
+    def __init__(self, shared: Shared) -> None:
+        """Take the recorder."""
+        self._shared = shared
+
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Look at the head of every answer from upstream; the body is looked at where it passes."""
         exchange = self._shared.open_exchange(flow)
         bindings = self._shared.bindings
         if exchange is None or exchange.fetch is None or flow.response is None or not bindings:
             return
-        head = b"\n".join(b"%s: %s" % field for field in flow.response.headers.fields)
+        headers = flow.response.headers
+        head = b"\n".join(b"%s: %s" % field for field in headers.fields)
         if bindings.leaks(head + b"\n" + flow.response.data.reason):
             exchange.refuse("the answer's head contains a secret", hint="look at what the server sends back")
+        elif exchange.fetch.rule.credential and headers.get("content-encoding", "identity").strip().lower() != "identity":
+            # Nothing is ever unpacked here, and what was asked for is the thing as it is.
+            exchange.refuse("the answer to a request with a credential is encoded, which could hide the secret")
 
 
 def _place(target: Target) -> tuple[str, str, int]:

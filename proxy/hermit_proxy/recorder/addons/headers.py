@@ -22,6 +22,7 @@ _CUT = frozenset(
 _CUT_ANSWER = frozenset({"alt-svc"})
 _UNFIT_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FINAL = 200
+_VERSIONS = frozenset({"HTTP/1.0", "HTTP/1.1"})
 
 
 class Headers:
@@ -59,6 +60,9 @@ class Headers:
             return
         if not _FINAL <= response.status_code <= 599:  # noqa: PLR2004  the last status that has a meaning
             exchange.fail(f"the server answered {response.status_code}, which is no final answer")
+            return
+        if response.http_version not in _VERSIONS:
+            exchange.fail("the server speaks a version of HTTP that was not asked for")
             return
         if response.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
             exchange.fail("the server uses a transfer coding that was not asked for")

@@ -23,7 +23,7 @@ from hermit_proxy.snapshot.check import problems, recordable
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.body import StoreError
 
-_SINK, _TEE, _HEADERS = "hermit-sink", "hermit-tee", "hermit-headers"
+_SINK, _TEE, _HEADERS, _STATUS = "hermit-sink", "hermit-tee", "hermit-headers", "hermit-status"
 
 
 class Record:
@@ -43,7 +43,7 @@ class Record:
         sink = window = None
         if fetch is not None:
             headers = capture.joined(response.headers.fields)
-            flow.metadata[_HEADERS] = headers
+            flow.metadata.update({_HEADERS: headers, _STATUS: response.status_code})
             self._judge(exchange, fetch, headers, size)
             if exchange.problem is not None:
                 return
@@ -73,8 +73,11 @@ class Record:
         exchange.settling = True
         if exchange.route.internal:
             exchange.outcome = Outcome.REPLAYED if exchange.decision is not None else Outcome.PASSED
-            if flow.response.status_code >= 500:  # noqa: PLR2004  the engine could not
+            status = flow.response.status_code
+            if status >= 500:  # noqa: PLR2004  the engine could not
                 exchange.fail("the store could not give the answer", hint="hermit store verify")
+            elif status >= 400 and exchange.decision is None:  # noqa: PLR2004  a forged upload, say
+                exchange.outcome, exchange.refusal = Outcome.REFUSED, f"{exchange.url} was answered with {status}"
             return
         fetch = exchange.fetch
         tee = flow.metadata.get(_TEE)
@@ -83,7 +86,7 @@ class Record:
         elif exchange.broken_off:
             exchange.fail("the connection to the server broke")
         else:
-            await self._finish(flow, flow.response, exchange, fetch)
+            await self._finish(flow, exchange, fetch)
 
     def _judge(self, exchange: Exchange, fetch: Fetch, headers: dict[str, str], size: int | None) -> None:
         rule = fetch.rule
@@ -120,9 +123,10 @@ class Record:
             response.headers["content-length"] = str(window.end - window.start)
         return window
 
-    async def _finish(self, flow: http.HTTPFlow, response: http.Response, exchange: Exchange, fetch: Fetch) -> None:
+    async def _finish(self, flow: http.HTTPFlow, exchange: Exchange, fetch: Fetch) -> None:
         request, sink, headers = exchange.request, flow.metadata.get(_SINK), flow.metadata.get(_HEADERS)
-        status = 200 if response.status_code == 206 and "content-range" in response.headers else response.status_code  # noqa: PLR2004  our own 206
+        # As the server said it: the response may say 206 because we cut a part out, and a 206 of the server's is no whole.
+        status: int = flow.metadata.get(_STATUS, 0)
         if request is None or headers is None:
             raise RuntimeError("an answer that was not looked at")
         token = (

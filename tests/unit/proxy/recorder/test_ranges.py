@@ -17,6 +17,8 @@ from hermit_proxy.recorder.tee import Window
         ("bytes=-30", Window(0, 10)),
         ("bytes=8-99", Window(8, 10)),
         ("BYTES=1-2", Window(1, 3)),
+        ("bytes = 1-2", Window(1, 3)),
+        ("bytes= -2", Window(8, 10)),
         (None, None),
         ("bytes=0-1,3-4", None),
         ("bytes=10-", None),

@@ -149,7 +149,7 @@ def test_any_bytes_are_a_snapshot_or_a_mistake_with_a_file(text: bytes) -> None:
     assert all(mistake.path == PATH for mistake in mistakes)
 
 
-@settings(max_examples=300)
+@settings(max_examples=max(300, settings().max_examples))
 @given(st.integers(0, len(TEXT)), st.integers(0, 30), st.binary(max_size=6) | st.sampled_from([b"\t", b"&a ", b"\n"]))
 def test_a_damaged_file_means_the_same_to_both_readers_or_is_refused(at: int, cut: int, put: bytes) -> None:
     damaged = TEXT.encode()[:at] + put + TEXT.encode()[at + cut :]

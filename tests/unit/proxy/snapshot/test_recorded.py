@@ -65,3 +65,11 @@ def test_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
             recorded.read(tmp_path)
         (tmp_path / "recorded").rename(tmp_path / "seen")
         (tmp_path / "seen").unlink() if (tmp_path / "seen").is_fifo() else (tmp_path / "seen").rmdir()
+
+
+def test_a_time_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "recorded").mkdir()
+    (tmp_path / "recorded/occupied").touch()
+    with pytest.raises(OSError, match="directory"):
+        recorded.write(tmp_path, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["recorded"]

@@ -1,0 +1,1 @@
+"""Looks for inputs that crash, hang or fool what reads strangers' bytes (docs/fuzzing.md)."""

@@ -1,0 +1,10 @@
+"""Lists the fuzz targets; importing it imports all that is fuzzed."""
+
+from __future__ import annotations
+
+from tests.fuzz import answers, files, heads, intake, messages, names, replay
+from tests.fuzz.case import Case
+
+CASES: dict[str, Case] = {
+    case.name: case for module in (files, names, messages, heads, answers, replay, intake) for case in module.CASES
+}
