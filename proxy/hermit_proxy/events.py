@@ -111,7 +111,7 @@ def _check_types(fields: dict[str, Any], types: dict[str, tuple[type, ...]]) -> 
     for name, value in fields.items():
         if not isinstance(value, types[name]) or (isinstance(value, bool) and types[name] != (bool,)):
             raise TypeError(f"{name} is {value!r}")
-        if name in {"time", "duration"} and not 0 <= value <= _LATEST:
+        if name in {"time", "duration"} and not (isinstance(value, int | float) and 0 <= value <= _LATEST):
             raise ValueError(f"{name} is {value!r}")  # Python's reader takes NaN and 1e999, too
 
 

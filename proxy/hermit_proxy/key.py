@@ -36,7 +36,7 @@ class Request:
 
 
 def normalise_header(value: str) -> str:
-    """Fold white space, case and empty elements: `A/B,  C/d,` and `a/b, c/d` ask for the same (RFC 9110 section 5.6.1)."""
+    """Fold white space, case and empty elements (RFC 9110 section 5.6.1): `A/B,  C/d,` and `a/b, c/d` are the same."""
     return ", ".join(folded for part in value.lower().split(",") if (folded := " ".join(part.split())))
 
 

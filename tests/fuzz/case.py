@@ -44,7 +44,7 @@ def pieces(data: bytes, how: int) -> list[bytes]:
         return [data] if data else []
     if how < 32:
         return [data[at : at + how] for at in range(0, len(data), how)]
-    cuts = random.Random(how)
+    cuts = random.Random(how)  # noqa: S311  the same cuts each time
     found, at = [], 0
     while at < len(data):
         size = cuts.choice((1, 2, 3, 7, 40, 200, 1000))
@@ -107,4 +107,6 @@ def _change_token(_case: Case, data: bytes, rng: random.Random) -> bytes:
 
 def _join(case: Case, data: bytes, rng: random.Random) -> bytes:
     other = rng.choice(case.seeds)
-    return data[: rng.randint(0, len(data))] + other[rng.randint(0, len(other)) :] if rng.random() < 0.5 else data + other[2:]
+    if rng.random() < 0.5:
+        return data + other[2:]
+    return data[: rng.randint(0, len(data))] + other[rng.randint(0, len(other)) :]

@@ -30,7 +30,7 @@ _OPTIONS = options.Options()
 
 
 @dataclass
-class _Observer:
+class Observer:
     """Notes what the reader says."""
 
     heads: list[Head] = field(default_factory=list)
@@ -72,17 +72,19 @@ class _Request:
     whole: bool = False
 
 
-class _Conversation:
+class Conversation:
     """Drives one reader, and answers every whole request."""
 
     def __init__(self, *, tunnel: bool) -> None:
-        client = Client(peername=("192.0.2.1", 1), sockname=("192.0.2.2", 2), timestamp_start=0.0, state=ConnectionState.OPEN)
+        client = Client(
+            peername=("192.0.2.1", 1), sockname=("192.0.2.2", 2), timestamp_start=0.0, state=ConnectionState.OPEN
+        )
         client.tls = tunnel
         context = Context(client, _OPTIONS)
         if tunnel:
             context.server.address = ("files.example.org", 443)
         self.client = client
-        self.observer = _Observer()
+        self.observer = Observer()
         self.requests: list[_Request] = []
         self.closed = False
         self.sent = b""
@@ -121,7 +123,7 @@ class _Conversation:
 
 def intake(data: bytes) -> bool:
     flags, how, stream = [*data[:2], 0, 0][0], [*data[:2], 0, 0][1], data[2:]
-    talk = _Conversation(tunnel=bool(flags & 1))
+    talk = Conversation(tunnel=bool(flags & 1))
     answered = 0
     for part in pieces(stream, how):
         if talk.closed or (talk.requests and talk.requests[-1].method == b"CONNECT"):
@@ -139,7 +141,7 @@ def intake(data: bytes) -> bool:
     return bool(answered)
 
 
-def _check(talk: _Conversation, stream: bytes) -> None:
+def _check(talk: Conversation, stream: bytes) -> None:
     """Compare what mitmproxy was handed as whole with what h11 reads."""
     asked = heard(stream, skip_lines=True)
     whole = [request for request in talk.requests if request.whole]
@@ -156,10 +158,27 @@ def _check(talk: _Conversation, stream: bytes) -> None:
 _H = b" HTTP/1.1\r\nHost: files.example.org\r\n"
 _A = b"GET http://files.example.org/a" + _H
 _SEEDS = (
-    b"\0\0" + _A + b"\r\n" + _A + b"\r\n", b"\1\3GET /a" + _H + b"\r\n", b"\0\0POST http://files.example.org/p" + _H + b"Content-Length: 5\r\n\r\nhello" + _A + b"\r\n",
-    b"\0\0POST http://files.example.org/p" + _H + b"Transfer-Encoding: chunked\r\n\r\n2;x\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n\r\n" + _A + b"\r\n",
-    b"\0\x40POST http://files.example.org/p" + _H + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: u\r\n\r\n", b"\0\0CONNECT files.example.org:443 HTTP/1.1\r\n\r\n\x16",
-    b"\0\0GET http://files.example.org/a HTTP/1.0\r\n\r\n", b"\0\0" + _A + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n" + _A + b"\r\n",
-)  # fmt: skip
-_MORE = (b"\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"fffffffffffffffff\r\n", b"A" * 400, b";" + b"e" * 300, b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n")
+    b"\0\0" + _A + b"\r\n" + _A + b"\r\n",
+    b"\1\3GET /a" + _H + b"\r\n",
+    b"\0\0POST http://files.example.org/p" + _H + b"Content-Length: 5\r\n\r\nhello" + _A + b"\r\n",
+    b"\0\0POST http://files.example.org/p"
+    + _H
+    + b"Transfer-Encoding: chunked\r\n\r\n2;x\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n\r\n"
+    + _A
+    + b"\r\n",
+    b"\0\x40POST http://files.example.org/p" + _H + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: u\r\n\r\n",
+    b"\0\0CONNECT files.example.org:443 HTTP/1.1\r\n\r\n\x16",
+    b"\0\0GET http://files.example.org/a HTTP/1.0\r\n\r\n",
+    b"\0\0" + _A + b"Connection: close\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n" + _A + b"\r\n",
+)
+_MORE = (
+    b"\r\n\r\n",
+    b"0\r\n\r\n",
+    b"5\r\nhello\r\n",
+    b"fffffffffffffffff\r\n",
+    b"A" * 400,
+    b";" + b"e" * 300,
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+)
 CASES = (Case("recorder", intake, _SEEDS, (*WORDS, *_MORE), 3000),)

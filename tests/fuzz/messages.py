@@ -90,10 +90,8 @@ async def _obeyed(orders: list[dict[str, Any]]) -> bool:
     try:
         for order in orders[:8]:
             proxy._order(order, [])
-        while proxy._worker is not None and not proxy._worker.done():
-            await asyncio.sleep(0)
         if proxy._worker is not None:
-            proxy._worker.result()
+            await proxy._worker
         while (said := attempt(lambda: theirs.recv(MAX_PACKET + 1), BlockingIOError)) is not None:
             assert len(said) <= MAX_PACKET
             unpack(said)
@@ -152,7 +150,9 @@ def git(data: bytes) -> bool:
     assert again.lower() == raw.lower()
     if once != raw:
         kept = list(gitbody.packets(once))
-        named = sum(line.count(word) for line in packets if isinstance(line, bytes) for word in (b"agent=", b"session-id="))
+        named = sum(
+            line.count(word) for line in packets if isinstance(line, bytes) for word in (b"agent=", b"session-id=")
+        )
         assert named > 0 or once.lower() == raw.lower()
         assert len(kept) <= len(packets)
     return True
@@ -163,36 +163,97 @@ def _lines(*texts: bytes | int) -> bytes:
 
 
 _EVENTS = [
-    b'{"time":0,"method":"GET","url":"https://files.example.org/a?b=c","outcome":"refused","status":403,"broken":true,"reason":"no rule"}',
+    (
+        b'{"time":0,"method":"GET","url":"https://files.example.org/a?b=c","outcome":"refused","status":403,'
+        b'"broken":true,"reason":"no rule"}'
+    ),
     f'{{"time":1.5,"method":"GET","url":"https://files.example.org/","outcome":"recorded","status":200,"entry":{{"method":"GET",'
     f'"url":"https://files.example.org/","status":200,"sha256":"{_DIGEST}","size":3,"vary":[["accept","a"]],'
     f'"headers":[["etag","b"]]}}}}'.encode(),
-    b'{"time":1e3,"method":"","url":"","outcome":"failed","status":0,"duration":2,"size":1,"note":"\\ud83d\\ude00\\u0000","step":"a"}',
-]  # fmt: skip
-_JSON_WORDS = (b"null", b"NaN", b"Infinity", b"-1e999", b"1e309", b"true", b"[", b"{", b"}", b'""', b"\\ud800", b"\\n", b",", b":", b'"entry":')
+    (
+        b'{"time":1e3,"method":"","url":"","outcome":"failed","status":0,"duration":2,"size":1,'
+        b'"note":"\\ud83d\\ude00\\u0000","step":"a"}'
+    ),
+]
+_JSON_WORDS = (
+    b"null",
+    b"NaN",
+    b"Infinity",
+    b"-1e999",
+    b"1e309",
+    b"true",
+    b"[",
+    b"{",
+    b"}",
+    b'""',
+    b"\\ud800",
+    b"\\n",
+    b",",
+    b":",
+    b'"entry":',
+)
 
 CASES = (
-    Case("event", event, _EVENTS, (*_JSON_WORDS, *(b'"%s":' % name.encode() for name in RequestEvent.__slots__), *(b'"%s":' % name.encode() for name in Entry.__slots__)), 2000),
+    Case(
+        "event",
+        event,
+        _EVENTS,
+        (
+            *_JSON_WORDS,
+            *(b'"%s":' % name.encode() for name in RequestEvent.__slots__),
+            *(b'"%s":' % name.encode() for name in Entry.__slots__),
+        ),
+        2000,
+    ),
     Case(
         "control",
         control,
         [
-            b'{"op":"step","name":"build","network":"proxy"}\n{"op":"status"}\n{"op":"end-step"}\n{"op":"finish"}', b'{"op":"listen"}',
-            b'{"op":"step","name":["a"],"network":[]}', b'{"op":"step","name":null,"network":"none"}\n{"op":"finish"}', b"[]",
+            b'{"op":"step","name":"build","network":"proxy"}\n{"op":"status"}\n{"op":"end-step"}\n{"op":"finish"}',
+            b'{"op":"listen"}',
+            b'{"op":"step","name":["a"],"network":[]}',
+            b'{"op":"step","name":null,"network":"none"}\n{"op":"finish"}',
+            b"[]",
             b"[" * 3000,
         ],
-        (*_JSON_WORDS, b'{"op":', b'"step"', b'"network":"none"', b'"network":"proxy"', b'"name":', b'"end-step"', b'"status"', b"\n"),
+        (
+            *_JSON_WORDS,
+            b'{"op":',
+            b'"step"',
+            b'"network":"none"',
+            b'"network":"proxy"',
+            b'"name":',
+            b'"end-step"',
+            b'"status"',
+            b"\n",
+        ),
         4000,
     ),
     Case(
         "body",
         body,
         [
-            b"\n\nabc", b"gzip\n\n" + gzip.compress(b"abc" * 30, mtime=0), b"deflate\n\n" + zlib.compress(b"abc" * 30), b"deflate\ntext/plain\nabc",
-            b"gzip\n\n" + gzip.compress(b"\0" * 200_000, mtime=0), b"\napplication/x-www-form-urlencoded\ngrant_type=password&password=a&b=c",
-            b"gzip\napplication/x-git-upload-pack-request\n" + gzip.compress(_lines(b"command=fetch", b"agent=git/2", 1, 0), mtime=0),
+            b"\n\nabc",
+            b"gzip\n\n" + gzip.compress(b"abc" * 30, mtime=0),
+            b"deflate\n\n" + zlib.compress(b"abc" * 30),
+            b"deflate\ntext/plain\nabc",
+            b"gzip\n\n" + gzip.compress(b"\0" * 200_000, mtime=0),
+            b"\napplication/x-www-form-urlencoded\ngrant_type=password&password=a&b=c",
+            b"gzip\napplication/x-git-upload-pack-request\n"
+            + gzip.compress(_lines(b"command=fetch", b"agent=git/2", 1, 0), mtime=0),
         ],
-        (b"gzip", b"deflate", b"\x1f\x8b\x08\0", b"\n", b"token=", b"&", b"=", b"%70assword=", b"\0\0\xff\xff", b"0011command="),
+        (
+            b"gzip",
+            b"deflate",
+            b"\x1f\x8b\x08\0",
+            b"\n",
+            b"token=",
+            b"&",
+            b"=",
+            b"%70assword=",
+            b"\0\0\xff\xff",
+            b"0011command=",
+        ),
         4096,
     ),
     Case(
@@ -200,11 +261,33 @@ CASES = (
         git,
         [
             b"\0" + _lines(b"command=fetch", b"agent=git/2.39", b"session-id=ab", 1, b"want " + b"a" * 40, b"done", 0),
-            b"\5" + _lines(b"want " + b"a" * 40 + b" multi_ack_detailed agent=git/2 side-band-64k\n", 0, b"have " + b"b" * 40, b"done"),
-            b"\1" + _lines(b"NAK\n", b"\1PACK", b"\2progress", b"\1data", 0), b"\x21" + _lines(b"packfile", b"\1PACK\0", b"\3fatal", 0),
-            b"\x40" + _lines(b"ERR no", 0, 2), b"\0" + _lines(b"shallow-info\n", b"shallow " + b"c" * 40, 1, b"packfile\n", b"\1PACK", 2),
+            b"\5"
+            + _lines(
+                b"want " + b"a" * 40 + b" multi_ack_detailed agent=git/2 side-band-64k\n",
+                0,
+                b"have " + b"b" * 40,
+                b"done",
+            ),
+            b"\1" + _lines(b"NAK\n", b"\1PACK", b"\2progress", b"\1data", 0),
+            b"\x21" + _lines(b"packfile", b"\1PACK\0", b"\3fatal", 0),
+            b"\x40" + _lines(b"ERR no", 0, 2),
+            b"\0" + _lines(b"shallow-info\n", b"shallow " + b"c" * 40, 1, b"packfile\n", b"\1PACK", 2),
         ],
-        (b"0000", b"0001", b"0002", b"0003", b"0004", b"0005\1", b"fff0", b"FFF1", b"agent=", b" agent=x", b"session-id=", b"command=", b"want "),
+        (
+            b"0000",
+            b"0001",
+            b"0002",
+            b"0003",
+            b"0004",
+            b"0005\1",
+            b"fff0",
+            b"FFF1",
+            b"agent=",
+            b" agent=x",
+            b"session-id=",
+            b"command=",
+            b"want ",
+        ),
         2000,
     ),
-)  # fmt: skip
+)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import mmap
+import os
 import random
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -23,9 +25,25 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs/fuzzing.md"
 TARGETS = (
-    "yaml", "rules", "snapshot", "old-snapshot", "entry-url", "target", "pattern", "proposed-rule", "key", "event", "control",
-    "body", "git", "head", "answer", "capture", "replayer", "recorder",
-)  # fmt: skip
+    "yaml",
+    "rules",
+    "snapshot",
+    "old-snapshot",
+    "entry-url",
+    "target",
+    "pattern",
+    "proposed-rule",
+    "key",
+    "event",
+    "control",
+    "body",
+    "git",
+    "head",
+    "answer",
+    "capture",
+    "replayer",
+    "recorder",
+)
 # Seconds after which one input counts as a hang.
 HANG = 20
 # How often a mutation knows of lines and words, beside libFuzzer's own.
@@ -66,12 +84,24 @@ def fuzz(target: str, folder: Path, *, seconds: int, inputs: int | None, corpus:
     home.mkdir(parents=True, exist_ok=True)
     counters = folder / f"{target}.counters"
     counters.write_bytes(bytes(_COUNTERS.size))
-    command = [sys.executable, "-P", __file__, "--child", str(counters), target, str(home), f"-max_total_time={seconds}"]
+    command = [
+        sys.executable,
+        "-P",
+        __file__,
+        "--child",
+        str(counters),
+        target,
+        str(home),
+        f"-max_total_time={seconds}",
+    ]
     command += [f"-timeout={HANG}", "-rss_limit_mb=2048", f"-artifact_prefix={folder}/{target}-", "-close_fd_mask=1"]
     if inputs is not None:
         command += [f"-runs={inputs}"]
+    environment = os.environ | {"TMPDIR": str(folder)}  # libFuzzer leaves no time to clean up
     started = time.monotonic()
-    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder, env=environment
+    )
     tried, accepted = _COUNTERS.unpack(counters.read_bytes())
     finding = _PROGRESS.sub("", done.stderr.decode(errors="replace"))[-6000:] if done.returncode else None
     return Run(target, tried, accepted, time.monotonic() - started, len(list(home.iterdir())), finding)
@@ -93,7 +123,7 @@ def written(document: str, lines: list[str]) -> str:
 
 
 def _child(counters: Path, target: str, arguments: list[str]) -> None:
-    """Fuzz in this process, which libFuzzer ends; what was tried is counted in a file, because nothing runs after it."""
+    """Fuzz in this process, which libFuzzer ends; nothing runs after it, so what was tried is counted in a file."""
     import atheris  # noqa: PLC0415  only this process has use for it
 
     with atheris.instrument_imports(include=["hermit_proxy"]):
@@ -121,7 +151,7 @@ def _child(counters: Path, target: str, arguments: list[str]) -> None:
             raise
 
     def _mutate(data: bytes, limit: int, seed: int) -> bytes:
-        rng = random.Random(seed)
+        rng = random.Random(seed)  # noqa: S311  libFuzzer wants it repeatable
         if rng.random() < _STRUCTURED:
             data = mutated(case, data, rng)
             return data[:limit] if rng.random() < _STRUCTURED else bytes(atheris.Mutate(data[:limit], limit))
@@ -164,7 +194,10 @@ def main() -> int:
     runs = []
     for name in names:
         run = fuzz(name, folder, seconds=options.seconds, inputs=options.inputs, corpus=corpus)
-        print(f"{name:14} {run.inputs:>12,} inputs  {run.seconds:6.0f} s  {'FOUND' if run.finding else 'nothing'}", flush=True)
+        print(
+            f"{name:14} {run.inputs:>12,} inputs  {run.seconds:6.0f} s  {'FOUND' if run.finding else 'nothing'}",
+            flush=True,
+        )
         if run.finding:
             print(run.finding, f"the inputs: {folder}/{name}-*", sep="\n", flush=True)
         runs.append(run)
@@ -172,7 +205,10 @@ def main() -> int:
     print("\n".join(lines))
     if options.write:
         DOCUMENT.write_text(written(DOCUMENT.read_text(), lines))
-    return int(any(run.finding for run in runs))
+    found = any(run.finding for run in runs)
+    if not found:
+        shutil.rmtree(folder)
+    return int(found)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tests.fuzz import answers, files, heads, intake, messages, names, replay
+from tests.fuzz import answers, files, heads, intake, messages, names, patterns, replay, snapshots
 from tests.fuzz.case import Case
 
 CASES: dict[str, Case] = {
-    case.name: case for module in (files, names, messages, heads, answers, replay, intake) for case in module.CASES
+    case.name: case
+    for module in (files, snapshots, names, patterns, messages, heads, answers, replay, intake)
+    for case in module.CASES
 }

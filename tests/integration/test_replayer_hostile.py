@@ -16,7 +16,8 @@ import pytest
 from hermit_proxy.events import Outcome
 from tests.support.replaying import HOST, OPEN_RULES, Project, Replaying, ask, read_all, read_answer
 
-BODY = b"good" * 100_000
+BODY = b"good" * 25_000
+LARGE = bytes(4 << 20)
 GOOD = f"GET http://{HOST}/good HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()
 REJECT = 'rules:\n  - {pattern: "audit.example.org/.*", action: REJECT}\n'
 
@@ -27,6 +28,7 @@ def replaying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replaying]:
     for scheme in ("http", "https"):
         project.add(f"{scheme}://{HOST}/good", BODY)
         project.add(f"{scheme}://{HOST}/secret", b"another file")
+        project.add(f"{scheme}://{HOST}/large", LARGE)
     with Replaying(project) as running:
         yield running
 
@@ -269,7 +271,7 @@ def test_many_slow_readers_cost_little_memory(replaying: Replaying) -> None:
     socks = [replaying.connect() for _ in range(60)]
     for sock in socks:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.sendall(GOOD)
+        sock.sendall(GOOD.replace(b"/good", b"/large"))
     for sock in socks:
         sock.recv(1)
     assert resident(replaying) - before < 80 << 20

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,12 +117,53 @@ def test_a_recording_is_replayed_without_the_server(project: Project) -> None:
     assert runs_left() == []
 
 
-def test_recording_twice_changes_no_byte(project: Project) -> None:
-    curl = ["--mode", "record", "--", "curl", "-sSf", project.url("/file")]
-    project.run(*curl)
+@pytest.mark.parametrize(("action", "asked_again"), [("ALLOW", 0), ("REFRESH", 3)])
+def test_recording_twice_changes_no_byte(project: Project, action: str, asked_again: int) -> None:
+    project.rules(action)
+    files = [project.url(path) for path in three_files(project)]
+    project.run("--mode", "record", "--", "curl", "-sSf", *files)
     before = project.snapshot(), (project.root / ".hermit" / "recorded").read_bytes()
-    assert "the snapshot is unchanged" in project.run(*curl)[1]
+    project.origin.forget()
+    assert "the snapshot is unchanged" in project.run("--mode", "record", "--", "curl", "-sSf", *files)[1]
+    assert len(project.origin.asked) == asked_again
     assert (project.snapshot(), (project.root / ".hermit" / "recorded").read_bytes()) == before
+
+
+def test_an_upstream_that_changes_one_body_makes_a_difference_of_exactly_that(project: Project) -> None:
+    project.rules("REFRESH")
+    files = [project.url(path) for path in three_files(project)]
+    record = ["--mode", "record", "--", "curl", "-sSf", *files]
+    project.run(*record)
+    before = project.snapshot()
+    old = project.root / "old"
+    shutil.copytree(project.network, old)
+    project.origin.route("/two", "another body\n")
+    said = project.run(*record)[1]
+    assert "CHANGED under an unchanged URL (1)" in said
+    told = subprocess.run(
+        [sys.executable, "-m", "hermit_cli.main", "snapshot", "diff", "--json", str(old), str(project.network)],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    difference = json.loads(told.stdout)
+    (change,) = difference.pop("changed")
+    assert (change["old"]["url"], change["new"]["url"]) == (files[1], files[1])
+    assert change["old"]["sha256"] == hashlib.sha256(b"/two\n").hexdigest()
+    assert change["new"]["sha256"] == hashlib.sha256(b"another body\n").hexdigest()
+    assert not [name for name, found in difference.items() if isinstance(found, list) and found]
+    (name,) = before
+    lines = zip(before[name].splitlines(), project.snapshot()[name].splitlines(), strict=True)
+    # The ETag is among the headers.
+    assert [was.split(b":")[0].strip() for was, now in lines if was != now] == [b"sha256", b"size", b"headers"]
+
+
+def three_files(project: Project) -> list[str]:
+    paths = ["/one", "/two", "/three"]
+    for path in paths:
+        project.origin.route(path, f"{path}\n")
+    return paths
 
 
 def test_what_the_snapshot_lacks_is_refused_and_named(project: Project) -> None:

@@ -22,13 +22,36 @@ def parse(text: str) -> Iterator[tuple[int, str]]:
             yield int(columns[6]), columns[-1]
 
 
-def named_sockets(table: Path = Path("/proc/net/unix")) -> frozenset[Path]:
-    """Give the real path of every named socket that this user can see."""
-    found = dict(parse(table.read_text(errors="surrogateescape")))
+def named_sockets(proc: Path = Path("/proc")) -> frozenset[Path]:
+    """Give the real path of every named socket that this user can see, whatever network namespace it was bound in.
+
+    A name in the file system is no namespace's: services with a network of their own and containers are reached too.
+    """
+    found = {inode: name for text in _tables(proc) for inode, name in parse(text)}
     relative = {inode: name for inode, name in found.items() if not name.startswith("/")}
     names = {name for name in found.values() if name.startswith("/")}
     names.update(_resolve(relative) if relative else ())
     return frozenset(path for name in names if (path := _socket_at(name)) is not None)
+
+
+def _tables(proc: Path) -> set[str]:
+    """Read the table of each network namespace once, as far as namespaces can be told apart."""
+    texts = {(proc / "net/unix").read_text(errors="surrogateescape")}
+    known = {_namespace(proc / "self")} - {None}
+    for process in proc.glob("[0-9]*"):
+        namespace = _namespace(process)  # another user's process does not say; its table is read all the same
+        if namespace is None or namespace not in known:
+            known.add(namespace)
+            with contextlib.suppress(OSError):  # gone by now
+                texts.add((process / "net/unix").read_text(errors="surrogateescape"))
+    return texts
+
+
+def _namespace(process: Path) -> int | None:
+    try:
+        return (process / "ns/net").stat().st_ino
+    except OSError:
+        return None
 
 
 def _resolve(relative: dict[int, str]) -> Iterable[str]:

@@ -11,16 +11,15 @@ from functools import partial
 from typing import Any, Protocol
 
 from mitmproxy import flow as flows
-from mitmproxy import options
-from mitmproxy.addonmanager import AddonManager
+from mitmproxy import options, tls
 from mitmproxy.connection import Connection, ConnectionState, Server
-from mitmproxy.exceptions import AddonHalt
-from mitmproxy.master import Master
 from mitmproxy.proxy import commands, events, layers, mode_specs, server_hooks
-from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
-from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 
+from hermit_proxy.recorder.budget import Budget
+from hermit_proxy.recorder.chain import Chain
 from hermit_proxy.recorder.dialer import DialError, Streams
+from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.recorder.exchange import Exchanges
 from hermit_proxy.recorder.strict_http import MAX_UNREAD, StrictHttp1Server
 
@@ -43,7 +42,7 @@ class GatedReader:
     """Reads in large pieces, and only where there is room: what is not read slows the sender down."""
 
     def __init__(self, reader: Any, gate: Gate, took: Callable[[int], None], broken: Callable[[], None]) -> None:
-        """Take the stream, its gate, and who learns of sizes and of a connection that broke."""
+        """Take the stream, its gate, and who learns of sizes (0 for the end) and of a connection that broke."""
         self._reader = reader
         self._gate = gate
         self._took = took
@@ -62,25 +61,28 @@ class GatedReader:
         return data
 
 
-class RecorderConnection(ProxyConnectionHandler):
+class RecorderConnection(LiveConnectionHandler):
     """Is one client connection.
 
     Beyond mitmproxy's handler it dials through `dial`, and passes over no exception, in an addon or in a layer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what all connections of a recorder share
         self,
-        master: Master,
+        addons: Chain,
         streams: Streams,
         opts: options.Options,
         exchanges: Exchanges,
+        budget: Budget,
         dial: Callable[[str, Server], Awaitable[Streams]],
     ) -> None:
-        """Take the master, the accepted connection, and who knows of requests and opens connections for them."""
-        super().__init__(master, *streams, opts, mode_specs.ProxyMode.parse("regular"))  # type: ignore[no-untyped-call]  # mitmproxy is half typed
-        self._addons: AddonManager = master.addons
+        """Take the addons, the accepted connection, and who knows of requests, memory, and ways to upstream."""
+        super().__init__(*streams, opts, mode_specs.ProxyMode.parse("regular"))
+        self._addons = addons
         self._exchanges = exchanges
+        self._budget = budget
         self._dial = dial
+        self._endpoints: dict[Connection, TlsEndpoint] = {}
         self._readers: list[StrictHttp1Server] = []
         self._overhead = 0
         self._resumed = asyncio.Event()
@@ -91,6 +93,10 @@ class RecorderConnection(ProxyConnectionHandler):
         """Take a reader of requests on this connection: the outer one, then the one inside the tunnel."""
         self._readers.append(reader)
 
+    def watch(self, connection: Connection, endpoint: TlsEndpoint) -> None:
+        """Take our end of a TLS connection, which knows whether the peer has said its last word."""
+        self._endpoints[connection] = endpoint
+
     def delivered(self) -> None:
         """Learn that a piece of an answer has come through."""
         self._overhead = 0
@@ -100,10 +106,7 @@ class RecorderConnection(ProxyConnectionHandler):
         with self.timeout_watchdog.disarm():
             (data,) = hook.args()
             try:
-                for addon in self._addons.chain:
-                    await self._addons.invoke_addon(addon, hook)
-            except AddonHalt:
-                return
+                await self._addons.call(hook)
             except Exception as error:  # noqa: BLE001  fail closed, whatever it was
                 self._crash(f"{type(error).__name__} in the hook `{hook.name}`", error)
                 self._stop(data)
@@ -116,11 +119,19 @@ class RecorderConnection(ProxyConnectionHandler):
             data.live = False
         elif isinstance(data, server_hooks.ServerConnectionHookData):
             data.server.error = "the proxy failed"
+        elif isinstance(data, tls.TlsData):
+            # An earlier addon may have given one already, with which the layer would go on.
+            data.ssl_conn = None
+            self.hang_up(data.conn)
         self.abort()
 
     def _crash(self, what: str, error: BaseException | None) -> None:
         exchange = self._exchanges.current(self.client.id)
-        if exchange is None and (head := self._exchanges.expected(self.client.id)) is not None and head.target is not None:
+        if (
+            exchange is None
+            and (head := self._exchanges.expected(self.client.id)) is not None
+            and head.target is not None
+        ):
             # It failed before anyone had begun an exchange for the request.
             exchange = self._exchanges.open(self.client.id, head.method, head.target.url, head.target)
         if exchange is not None:
@@ -188,6 +199,9 @@ class RecorderConnection(ProxyConnectionHandler):
         try:
             await super().handle_connection(connection)
         finally:
+            self._endpoints.pop(connection, None)
+            if connection is self.client:
+                self._budget.keep(self.client.id, 0)
             self._wake()
 
     async def server_event(self, event: events.Event) -> None:
@@ -197,12 +211,25 @@ class RecorderConnection(ProxyConnectionHandler):
 
     def _wake(self) -> None:
         self._resumed.set()
+        self._budget.keep(self.client.id, self._holds)
+
+    @property
+    def _holds(self) -> int:
+        return max((reader.holds for reader in self._readers), default=0)
 
     async def _client_gate(self) -> None:
         # What a client sends before its request is answered lies in memory.
         while any(reader.unread > MAX_UNREAD for reader in self._readers):
             self._resumed.clear()
             await self._resumed.wait()
+        holds = self._holds
+        if not self._budget.has(self.client.id, holds):
+            exchange = self._exchanges.current(self.client.id)
+            if exchange is not None:
+                exchange.remark(
+                    "its body waited for those of other requests: together they are more than memory is for"
+                )
+        await self._budget.take(self.client.id, holds)
 
     async def _server_gate(self) -> None:
         exchange = self._exchanges.current(self.client.id)
@@ -210,6 +237,12 @@ class RecorderConnection(ProxyConnectionHandler):
             await exchange.room()
 
     def _server_took(self, connection: Connection, size: int) -> None:
+        if not size:
+            endpoint = self._endpoints.get(connection)
+            if endpoint is not None and not endpoint.closed_by_peer:
+                # Whoever is in between can do that: only close_notify is the server's own end (RFC 8446 section 6.1).
+                self._server_broke()
+            return
         self._overhead += size
         if self._overhead > _MAX_OVERHEAD + _READ:
             exchange = self._exchanges.current(self.client.id)

@@ -11,10 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from mitmproxy import options
-from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Server
-from mitmproxy.master import Master
 
 from hermit_proxy import guard
 from hermit_proxy.bindings import Bindings
@@ -28,10 +25,14 @@ from hermit_proxy.recorder.addons.next_layer import NextLayer
 from hermit_proxy.recorder.addons.record import Record
 from hermit_proxy.recorder.addons.redirects import Redirects
 from hermit_proxy.recorder.addons.report import Report
+from hermit_proxy.recorder.budget import Budget
+from hermit_proxy.recorder.chain import Chain
 from hermit_proxy.recorder.connection import RecorderConnection
 from hermit_proxy.recorder.dialer import STREAM_LIMIT, Dialer, DialError, Resolve, Streams, connect_loopback, resolve
 from hermit_proxy.recorder.exchange import Exchanges
+from hermit_proxy.recorder.layeroptions import layer_options
 from hermit_proxy.recorder.shared import Engine, Shared
+from hermit_proxy.recorder.upstream_http import install
 from hermit_proxy.session import Session
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.observation import Observation, observer_id
@@ -40,16 +41,6 @@ from hermit_proxy.store.observation import Observation, observer_id
 _MAX_CONNECTIONS = 1024
 # Hashing and writing beside the event loop: more threads than processors help nobody, but commits wait for disks.
 _THREADS = 4
-_OPTIONS = {
-    "connection_strategy": "lazy",
-    "upstream_cert": False,
-    "http2": False,
-    "http3": False,
-    "rawtcp": False,
-    "websocket": False,
-    "validate_inbound_headers": True,
-    "server": False,
-}
 
 
 class Recorder:
@@ -65,6 +56,7 @@ class Recorder:
         for_host: Callable[[str], ssl.SSLContext],
         alarm: Callable[[Exception], None],
         resolver: Resolve = resolve,
+        budget: Budget | None = None,
     ) -> None:
         """Take the session, what answers from the store, both ends' TLS, and whom to tell when the run is worthless."""
         logging.getLogger("mitmproxy").setLevel(logging.ERROR)
@@ -79,11 +71,10 @@ class Recorder:
 
         self._shared = Shared(session, bindings, observe, self._exchanges, engine, self._pool, alarm)
         self._observer = Intake(self._shared, session.settings.upload_limit)
-        self._options = options.Options()
-        self._master = Master(self._options, asyncio.get_running_loop())
-        self._master.addons.add(Proxyserver())  # type: ignore[no-untyped-call]  # mitmproxy is half typed
-        self._options.update(**{name: value for name, value in _OPTIONS.items() if name in self._options})  # type: ignore[no-untyped-call]  # mitmproxy is half typed
-        self._master.addons.remove(self._master.addons.get("proxyserver"))  # type: ignore[no-untyped-call]  # mitmproxy is half typed
+        self._budget = budget or Budget()
+        self._options = layer_options()
+        install()
+        self._addons = Chain()
         self.add_addons(
             NextLayer(self._shared, self._observer),
             Certificates(self._shared, upstream, for_host),
@@ -101,7 +92,7 @@ class Recorder:
 
     def add_addons(self, *addons: object) -> None:
         """Put addons behind those that are there."""
-        self._master.addons.add(*addons)  # type: ignore[no-untyped-call]  # mitmproxy is half typed
+        self._addons.add(*addons)
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept clients on a listening socket, which belongs to the recorder from now on."""
@@ -133,7 +124,8 @@ class Recorder:
             writer.close()
             return
         self._tasks.add(task)
-        handler = RecorderConnection(self._master, (reader, writer), self._options, self._exchanges, self._dial)
+        streams = (reader, writer)
+        handler = RecorderConnection(self._addons, streams, self._options, self._exchanges, self._budget, self._dial)
         self._shared.connections[handler.client.id] = handler
         try:
             await handler.handle_client()

@@ -81,6 +81,10 @@ class Exchange:
     room: Callable[[], Awaitable[None]] | None = None
     # Tells that the connection to upstream broke, instead of being closed.
     broken_off: bool = False
+    # Tells that the answer has no length but the connection's end, so that a broken one looks whole.
+    until_close: bool = False
+    # Tells that upstream was shown a secret.
+    credentialed: bool = False
 
     @property
     def fetch(self) -> Fetch | None:

@@ -10,7 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from hermit_proxy.target import DEFAULT_PORTS, BadTargetError, Target, parse_authority, parse_target, parse_url
+from hermit_proxy.target import (
+    DEFAULT_PORTS,
+    INTERNAL_HOST,
+    BadTargetError,
+    Target,
+    parse_authority,
+    parse_target,
+    parse_url,
+)
 
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 100
@@ -52,6 +60,16 @@ class Head:
     method: str
     target: Target | None
     connect: tuple[str, int] | None = None
+
+    @property
+    def internal(self) -> bool:
+        """Tell whether it asks the reserved host in the one way that is answered: plain http, its own port."""
+        return self.target is not None and is_internal(self.target)
+
+
+def is_internal(target: Target) -> bool:
+    """Tell whether a target is at hermit.internal as it is served: its bodies are streamed and bounded by a setting."""
+    return (target.scheme, target.host, target.port) == ("http", INTERNAL_HOST, DEFAULT_PORTS["http"])
 
 
 def read_head(raw: bytes, tunnel: Tunnel | None) -> Head:

@@ -16,6 +16,7 @@ from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Server, TBodyReader
 
 from hermit_proxy.recorder.answers import plain_answer
+from hermit_proxy.recorder.budget import SMALL
 from hermit_proxy.recorder.exchange import Problem
 from hermit_proxy.recorder.head import MAX_HEAD, BadHeadError, Head, Tunnel, read_head
 
@@ -80,12 +81,28 @@ class StrictHttp1Server(Http1Server):
         super().__init__(context)
         self._observer = observer
         self._body_bytes = 0
+        # What the head says; None for chunks.
+        self._announced: int | None = 0
+        self._streamed = False
         register(self)
 
     @property
     def unread(self) -> int:
         """Give the bytes that came and were not looked at."""
         return len(self.buf)
+
+    @property
+    def holds(self) -> int:
+        """Give the bytes of memory that the open request's body has or may come to have, 0 where they are few."""
+        if self._streamed:
+            return 0
+        if self.state == self.read_body:
+            if self._announced is None:
+                return self._observer.body_limit(self.conn.id) if self._body_bytes > SMALL else 0
+            size = self._announced
+        else:
+            size = self._body_bytes if self.state == self.wait else 0
+        return size if size > SMALL else 0
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         """Read a head once it is whole, strictly first."""
@@ -99,14 +116,14 @@ class StrictHttp1Server(Http1Server):
                     _check_unfinished(raw)
                     return
                 head = read_head(raw[:end], tunnel)
-                _check_readable(raw[:end])
+                announced = _check_readable(raw[:end])
             except BadHeadError as error:
                 problem = self._observer.head_refused(self.conn.id, tunnel, raw, error)
                 yield commands.SendData(self.conn, plain_answer(problem))
                 yield commands.CloseConnection(self.conn)
                 self.state = self.done
                 return
-            self._body_bytes = 0
+            self._body_bytes, self._announced, self._streamed = 0, announced, head.internal
             self._observer.head_read(self.conn.id, head)
         yield from super().read_headers(event)
 
@@ -124,7 +141,7 @@ class StrictHttp1Server(Http1Server):
         """Read a body within its limit."""
         if isinstance(event, events.DataReceived):
             self._body_bytes += len(event.data)
-            if self._body_bytes > self._observer.body_limit(self.conn.id):
+            if max(self._body_bytes, self._announced or 0) > self._observer.body_limit(self.conn.id):
                 yield from self._end_body(413, "the request's body is too large")
                 return
         try:
@@ -186,9 +203,10 @@ def _check_unfinished(raw: bytes) -> None:
         raise BadHeadError(400, "not HTTP")
 
 
-def _check_readable(raw: bytes) -> None:
+def _check_readable(raw: bytes) -> int | None:
+    """Give the size of the body as the head says it, None for chunks."""
     # What mitmproxy cannot read it answers with a page of its own, and nobody would hear of the request.
     try:
-        http1.expected_http_body_size(http1.read_request_head(raw.split(b"\r\n")))
+        return http1.expected_http_body_size(http1.read_request_head(raw.split(b"\r\n")))
     except ValueError as error:
         raise BadHeadError(400, f"a request line or header that cannot be recorded: {error}") from error

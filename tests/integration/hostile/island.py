@@ -1,6 +1,7 @@
-"""Runs attacks where every address and every DNS answer can be the attacker's: in network and mount namespaces of its own.
+"""Runs attacks where every address and every DNS answer can be the attacker's: in namespaces of its own.
 
-Started by the tests as `python -m tests.integration.hostile.island FOLDER`; prints one JSON object, scenario -> what went wrong.
+Started by the tests as `python -m tests.integration.hostile.island FOLDER`; prints one JSON object: what went wrong
+in each scenario.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Self
 
 from hermit_proxy.events import Outcome
 from tests.integration.hostile.siege import World
-from tests.integration.hostile.wire import SECRET_OF_THE_HOST, Client, Hostile, ask, answer
+from tests.integration.hostile.wire import SECRET_OF_THE_HOST, Client, Hostile, answer, ask
 from tests.support.hermit import UNPLUGGED
 
 PUBLIC = "198.51.100.7"  # for documentation, so no traffic was ever meant for it; opened by the operator here
@@ -104,7 +105,9 @@ class Names:
         wanted = 4 if kind == _A else 6
         found = [a for a in map(ipaddress.ip_address, current) if a.version == wanted and kind in {_A, _AAAA}]
         records = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 0, len(a.packed)) + a.packed for a in found)
-        return packet[:2] + struct.pack("!HHHHH", 0x8180 if rounds else 0x8183, 1, len(found), 0, 0) + question + records
+        return (
+            packet[:2] + struct.pack("!HHHHH", 0x8180 if rounds else 0x8183, 1, len(found), 0, 0) + question + records
+        )
 
 
 class Island:
@@ -120,7 +123,7 @@ class Island:
         """Start the servers."""
         self.names = self._stack.enter_context(Names())
         self.names.zone["good.example.org"] = [["127.0.0.1"]]
-        self.victim = self._stack.enter_context(Hostile(address="0.0.0.0"))
+        self.victim = self._stack.enter_context(Hostile(address="0.0.0.0"))  # noqa: S104  to be found at every address
         self.victim6 = self._stack.enter_context(Hostile(address="::", port=self.victim.port))
         return self
 
@@ -260,7 +263,8 @@ def reserved_host_in_dns(island: Island) -> None:
         asked = island.names.rounds("hermit.internal")
         for url in ("http://hermit.internal/health", "http://HERMIT.internal./health"):
             reply = proxy.get(url)
-            assert reply.status == 200 and reply.body != SECRET_OF_THE_HOST, reply
+            assert reply.status == 200, reply
+            assert reply.body != SECRET_OF_THE_HOST
             proxy.verdict(Outcome.PASSED)
         for url in (island.url("hermit.internal"), "https://hermit.internal/health"):
             assert proxy.get(url).refused

@@ -1,4 +1,4 @@
-"""Lists the attacks that docs/threat-model.md speaks of, and ties tests to them; `python -m` of `threats` writes the table."""
+"""Lists the attacks that docs/threat-model.md speaks of, and ties tests to them (see threats)."""
 
 from __future__ import annotations
 
@@ -49,25 +49,52 @@ _HEAD = "one strict reader for both modes (`recorder/head.py`) before anything e
 
 _rows(
     CLIENT,
-    loopback_spellings=("asks for the host's loopback by 31 spellings: short, octal, hexadecimal, mapped, zoned, full-width", f"{_GUARD}; `target.py` takes one spelling of an address"),
-    loopback_without_us=("(control) asks mitmproxy itself for loopback: it is fetched", "nothing: this is why there is a guard"),
+    loopback_spellings=(
+        "asks for the host's loopback by 31 spellings: short, octal, hexadecimal, mapped, zoned, full-width",
+        f"{_GUARD}; `target.py` takes one spelling of an address",
+    ),
+    loopback_without_us=(
+        "(control) asks mitmproxy itself for loopback: it is fetched",
+        "nothing: this is why there is a guard",
+    ),
     own_addresses=("asks for the addresses of the host's interfaces", _GUARD),
-    own_public_address=("asks for the host by a public address of its own, behind its firewall", f"{_GUARD}; `ownaddresses.py` reads the interfaces"),
+    own_public_address=(
+        "asks for the host by a public address of its own, behind its firewall",
+        f"{_GUARD}; `ownaddresses.py` reads the interfaces",
+    ),
     private_ranges=("asks for private, shared, link-local, documentation, benchmark and reserved addresses", _GUARD),
     disguised_ipv4=("asks for loopback inside NAT64, 6to4, Teredo, ISATAP and IPv4-compatible forms", _GUARD),
     metadata=("asks for the metadata addresses of six clouds", f"{_GUARD}; open only by their very address"),
-    connect_ports=("opens a tunnel to a port of the host and speaks another protocol in it", "a tunnel is not dialled: it carries judged requests or nothing (`next_layer.py`)"),
+    connect_ports=(
+        "opens a tunnel to a port of the host and speaks another protocol in it",
+        "a tunnel is not dialled: it carries judged requests or nothing (`next_layer.py`)",
+    ),
     connect_literals=("opens a TLS tunnel to a literal address", _GUARD),
     reserved_host_connect=("asks for a tunnel to `hermit.internal`", "refused at CONNECT"),
-    reserved_host_rule=("asks for another port or a child of `hermit.internal`, with rules that admit it", "rules never match the reserved host; children are ordinary names"),
-    answer_engine=("finds the port of the recorder's answer engine on loopback", "a path with 256 random bits for each run (`internal_server.py`)"),
-    hermetic_dials_nothing=("asks a hermetic proxy for addresses that the operator has opened", "no upstream code in the process; import-linter holds it to that"),
+    reserved_host_rule=(
+        "asks for another port or a child of `hermit.internal`, with rules that admit it",
+        "rules never match the reserved host; children are ordinary names",
+    ),
+    answer_engine=(
+        "finds the port of the recorder's answer engine on loopback",
+        "a path with 256 random bits for each run (`internal_server.py`)",
+    ),
+    hermetic_dials_nothing=(
+        "asks a hermetic proxy for addresses that the operator has opened",
+        "no upstream code in the process; import-linter holds it to that",
+    ),
 )
 _rows(
     NAMESERVER,
     name_to_loopback=("lets a public name lead to loopback", _GUARD),
-    metadata_by_name=("points a name that the operator has opened at the metadata service", "a name opens private ranges only, metadata by address only (`addressranges.py`)"),
-    dns_rebinding=("answers the check with an allowed address and the connection with loopback", "resolved once; the judged address is the one dialled (`dialer.py`)"),
+    metadata_by_name=(
+        "points a name that the operator has opened at the metadata service",
+        "a name opens private ranges only, metadata by address only (`addressranges.py`)",
+    ),
+    dns_rebinding=(
+        "answers the check with an allowed address and the connection with loopback",
+        "resolved once; the judged address is the one dialled (`dialer.py`)",
+    ),
     dns_rebinding_later=("answers the second request with loopback", "every connection is judged anew"),
     dns_mixed=("mixes an allowed address with loopback", "one refused address refuses the name"),
     reserved_host_dns=("answers for `hermit.internal`", "the proxy answers itself and never asks"),
@@ -76,7 +103,10 @@ _rows(
     SERVER,
     redirect_inward=("redirects the client to loopback", f"a redirect is a new request: {_GUARD}"),
     redirect_inward_folded=("redirects to loopback where the rule folds redirects, so that the proxy follows", _GUARD),
-    redirect_past_rules=("redirects a folded request to where no rule leads", "the target is judged by the rules as well (`redirects.py`)"),
+    redirect_past_rules=(
+        "redirects a folded request to where no rule leads",
+        "the target is judged by the rules as well (`redirects.py`)",
+    ),
     redirect_inward_signed=("redirects to a signed URL on loopback, whose signature the proxy keeps", _GUARD),
     reserved_host_redirect=("redirects a folded request to `hermit.internal`", "rules never match the reserved host"),
 )
@@ -85,7 +115,10 @@ _rows(
     length_and_chunks=("smuggles: Content-Length and Transfer-Encoding at once", _HEAD),
     odd_lengths=("smuggles: several lengths, signs, hexadecimal, lists, overflows", _HEAD),
     odd_codings=("smuggles: spellings of Transfer-Encoding that one reader takes and the next does not", _HEAD),
-    odd_chunks=("smuggles: chunk sizes that are signed, prefixed, too long or wrong", "chunks are read exactly and written anew with a length (`replayer/body.py`, `addons/headers.py`)"),
+    odd_chunks=(
+        "smuggles: chunk sizes that are signed, prefixed, too long or wrong",
+        "chunks are read exactly and written anew with a length (`replayer/body.py`, `addons/headers.py`)",
+    ),
     bare_line_ends=("smuggles: lines that end with LF or CR alone", _HEAD),
     folded_lines=("smuggles: folded headers, headers without a colon or with a space in the name", _HEAD),
     nul=("puts NUL or CR LF, raw and escaped, into host, path, query and headers", f"{_HEAD}; `target.py`"),
@@ -94,41 +127,83 @@ _rows(
     host_missing=("sends no Host, or two", _HEAD),
     host_disagrees=("names one host in the target and another in Host", _HEAD),
     host_disagrees_tunnel=("names one host in CONNECT and another in Host", _HEAD),
-    sni_disagrees=("names one host in CONNECT and another in TLS (domain fronting)", "SNI is held against CONNECT (`next_layer.py`, `replayer/tls.py`)"),
+    sni_disagrees=(
+        "names one host in CONNECT and another in TLS (domain fronting)",
+        "SNI is held against CONNECT (`next_layer.py`, `replayer/tls.py`)",
+    ),
     origin_form=("asks in origin-form outside of a tunnel", _HEAD),
     absolute_form_in_tunnel=("asks in absolute-form, or for another tunnel, inside a tunnel", _HEAD),
     connect_nowhere=("opens tunnels without a port, to port 0 or 65536, to a path or URL", _HEAD),
     odd_schemes=("asks for ftp, file, gopher, unix and https in absolute form", _HEAD),
     user_info=("hides the host behind user info, fragment or backslash", "`target.py` takes none of them"),
-    odd_hosts=("asks for host names with slashes, dots, NUL, escapes, non-ASCII, shell and half addresses", "`target.py`; a host becomes a file name only after that"),
-    dot_segments=("leaves a rule's folder by `..`, twenty ways of writing it", "resolved once before rule, key and wire; what hides deeper is refused (`target.py`)"),
-    encoded_slash=("passes a rule by `%2F` in place of a slash", "both readings must meet the same rule ([decision](decisions/encoded-slashes.md))"),
+    odd_hosts=(
+        "asks for host names with slashes, dots, NUL, escapes, non-ASCII, shell and half addresses",
+        "`target.py`; a host becomes a file name only after that",
+    ),
+    dot_segments=(
+        "leaves a rule's folder by `..`, twenty ways of writing it",
+        "resolved once before rule, key and wire; what hides deeper is refused (`target.py`)",
+    ),
+    encoded_slash=(
+        "passes a rule by `%2F` in place of a slash",
+        "both readings must meet the same rule ([decision](decisions/encoded-slashes.md))",
+    ),
     websocket=("asks for a websocket or another upgrade", _HEAD),
     h2c=("asks for HTTP/2 by upgrade and by preface", "the offer is taken off, the preface refused"),
     odd_request_lines=("sends request lines of other versions, shapes and alphabets", _HEAD),
-    hop_by_hop=("names Content-Length and Host in Connection, so that a proxy takes them off", "the head for upstream is written anew (`addons/headers.py`)"),
+    hop_by_hop=(
+        "names Content-Length and Host in Connection, so that a proxy takes them off",
+        "the head for upstream is written anew (`addons/headers.py`)",
+    ),
     body_is_a_request=("puts a whole request into a body", "framed anew with one length; upstream hears one request"),
     trailers=("changes Host and length in trailers", "a request with such trailers is refused"),
     pipelined=("sends a good request behind a refused one", "a refused head ends the connection"),
 )
 _rows(
     CLIENT,
-    request_bomb=("sends a gzip body that unpacks to a gigabyte", "unpacked for the key only, to 64 MiB at most: 413 (`bodykey.py`)"),
+    request_bomb=(
+        "sends a gzip body that unpacks to a gigabyte",
+        "unpacked for the key only, to 64 MiB at most: 413 (`bodykey.py`)",
+    ),
     endless_request_body=("sends a chunked body without end", "64 MiB, then 413"),
-    slow_writers=("opens 200 connections and never finishes a head", "no thread or task waits with them; idle connections end"),
+    slow_writers=(
+        "opens 200 connections and never finishes a head",
+        "no thread or task waits with them; idle connections end",
+    ),
     slow_bodies=("begins 50 bodies and never ends them", "held within one budget; each is logged when it ends"),
-    slow_readers=("asks 20 times for 64 MiB and reads nothing", "bodies stream against the client's window, at bounded memory"),
+    slow_readers=(
+        "asks 20 times for 64 MiB and reads nothing",
+        "bodies stream against the client's window, at bounded memory",
+    ),
     connection_flood=("opens 1100 connections", "1024 at once, the rest are closed"),
-    hang_up=("resets its connection in the middle of an answer", "logged once, the connection upstream ends too, nothing is recorded"),
-    upload_forged=("uploads what is not its digest, half of it, too much of it, or to a path of its own", "hashed while it comes, published only when it is what it says (`internal_host.py`)"),
+    hang_up=(
+        "resets its connection in the middle of an answer",
+        "logged once, the connection upstream ends too, nothing is recorded",
+    ),
+    upload_forged=(
+        "uploads what is not its digest, half of it, too much of it, or to a path of its own",
+        "hashed while it comes, published only when it is what it says (`internal_host.py`)",
+    ),
     upload_endless=("uploads without end, in one body or in many", "all uploads of a run share `upload_limit`"),
-    offline_step=("leaves a process and an open connection for a step without network", "decided for each request by the step that runs; nothing between steps (`session.py`)"),
+    offline_step=(
+        "leaves a process and an open connection for a step without network",
+        "decided for each request by the step that runs; nothing between steps (`session.py`)",
+    ),
 )
 _rows(
     SERVER,
-    answer_too_long=("sends a second answer behind the first (response splitting)", "an answer is framed exactly; what follows belongs to nobody"),
-    answer_before_request=("sends an answer before it was asked, for the next request on the connection", "unasked-for octets end the connection"),
-    answer_too_short=("breaks off in the middle of length, chunk or head", "not recorded; the client's connection breaks too, so it is not taken for whole"),
+    answer_too_long=(
+        "sends a second answer behind the first (response splitting)",
+        "an answer is framed exactly; what follows belongs to nobody",
+    ),
+    answer_before_request=(
+        "sends an answer before it was asked, for the next request on the connection",
+        "unasked-for octets end the connection",
+    ),
+    answer_too_short=(
+        "breaks off in the middle of length, chunk or head",
+        "not recorded; the client's connection breaks too, so it is not taken for whole",
+    ),
     answer_two_framings=("answers with two lengths, or with length and chunks", "not given, not recorded"),
     answer_split_head=("puts CR, NUL and folded lines into its head", "not given (`addons/headers.py`)"),
     garbage=("answers with what is no HTTP, or with statuses that mean nothing", "a failure that is logged"),
@@ -139,53 +214,122 @@ _rows(
     lying_digest=("claims another digest in its headers", "the digest is the recorder's own, of the bytes that came"),
     lying_type=("claims a type or an encoding that is not true", "no byte depends on it"),
     lying_part=("answers a plain request with a part, or with 304", "neither is ever recorded"),
-    body_where_none_is=("sends a body behind HEAD and 204, to be the next answer", "framed by the request; the rest belongs to nobody"),
+    body_where_none_is=(
+        "sends a body behind HEAD and 204, to be the next answer",
+        "framed by the request; the rest belongs to nobody",
+    ),
     off_the_wire=("sends Alt-Svc, cookies, tokens", "Alt-Svc is cut; the record keeps an allow-list of headers"),
     slow_server=("drips its answer while 20 clients wait", "one fetches for all; others are served meanwhile"),
-    false_certificate=("shows a certificate of a stranger, or of another name", "verified by name before the request is sent (`endpoint.py`)"),
+    false_certificate=(
+        "shows a certificate of a stranger, or of another name",
+        "verified by name before the request is sent (`endpoint.py`)",
+    ),
     false_certificate_later=("speaks no TLS where TLS is due", "a failure"),
 )
 _rows(
     SERVER,
-    secret_in_the_open=("(and anybody) looks for the credential in logs, HAR, snapshot, store, process list, environment, core", "it is in the proxy's memory only; no core files, not dumpable"),
-    reflected_header=("reflects the credential in header, cookie or reason phrase, plain and in base64", "the head is searched for every spelling (`secretscan.py`)"),
-    reflected_body=("reflects the credential in the body, in eight spellings", "searched while it streams; the first octet of it is held back"),
-    reflected_in_pieces=("splits the reflected credential over chunks", "what may be its beginning is held back across chunks"),
+    secret_in_the_open=(
+        "(and anybody) looks for the credential in logs, HAR, snapshot, store, process list, environment, core",
+        "it is in the proxy's memory only; no core files, not dumpable",
+    ),
+    reflected_header=(
+        "reflects the credential in header, cookie or reason phrase, plain and in base64",
+        "the head is searched for every spelling (`secretscan.py`)",
+    ),
+    reflected_body=(
+        "reflects the credential in the body, in eight spellings",
+        "searched while it streams; the first octet of it is held back",
+    ),
+    reflected_in_pieces=(
+        "splits the reflected credential over chunks",
+        "what may be its beginning is held back across chunks",
+    ),
     reflected_redirect=("reflects the credential in a redirect", "the head is searched before a signature is cut"),
-    reflected_slices=("(with a client) gives it back in slices of three octets", "upstream is asked for the whole, which is searched"),
-    reflected_compressed=("gives it back compressed", "an answer for a credential must be unencoded, as it was asked for"),
-    reflected_trailer=("gives it back in a trailer, an interim answer, a chunk's extension", "none of them is passed on"),
+    reflected_slices=(
+        "(with a client) gives it back in slices of three octets",
+        "upstream is asked for the whole, which is searched",
+    ),
+    reflected_compressed=(
+        "gives it back compressed",
+        "an answer for a credential must be unencoded, as it was asked for",
+    ),
+    reflected_trailer=(
+        "gives it back in a trailer, an interim answer, a chunk's extension",
+        "none of them is passed on",
+    ),
 )
 _rows(
     EDITOR,
-    secret_by_edited_rules=("names a credential at another host, scheme or method", "the operator binds it; a rule that does not fit is an error at the start (`bindings.py`)"),
-    secret_by_wide_rules=("names a credential at a rule for everything", "bound to https host, port, path and methods, judged for each request"),
-    secret_over_a_redirect=("redirects the request that carries it", "added for the bound place only; not across redirects"),
-    edited_digest=("edits a digest, of a body that the store has", "an observation covers the whole entry ([decision](decisions/observations-cover-entries.md)); exit 3, by name"),
+    secret_by_edited_rules=(
+        "names a credential at another host, scheme or method",
+        "the operator binds it; a rule that does not fit is an error at the start (`bindings.py`)",
+    ),
+    secret_by_wide_rules=(
+        "names a credential at a rule for everything",
+        "bound to https host, port, path and methods, judged for each request",
+    ),
+    secret_over_a_redirect=(
+        "redirects the request that carries it",
+        "added for the bound place only; not across redirects",
+    ),
+    edited_digest=(
+        "edits a digest, of a body that the store has",
+        "an observation covers the whole entry ([decision](decisions/observations-cover-entries.md)); exit 3, by name",
+    ),
     edited_answer=("edits status, type or URL of an entry", "as above"),
     unobserved=("adds an entry that no recorder has seen", "as above"),
     uploaded_evidence=("uploads a body and adds its entry", "uploads are no observations"),
     other_pool=("uses what another repository has observed", "observations belong to a pool"),
-    foreign_files=("puts a host's entries under another name, or behind a link", "a file name is the host's, links are refused (`tree.py`)"),
+    foreign_files=(
+        "puts a host's entries under another name, or behind a link",
+        "a file name is the host's, links are refused (`tree.py`)",
+    ),
     forged_entry=("puts line ends into an entry's headers", "refused when read (`check.py`)"),
 )
 _rows(
     MACHINE,
-    swapped_body=("swaps a body in the store", "every body is hashed before it is served; the bad one is put aside, by name"),
-    swapped_body_later=("swaps it after it was served once", "the verdict holds for device, inode, size and times only (`verdicts.py`)"),
+    swapped_body=(
+        "swaps a body in the store",
+        "every body is hashed before it is served; the bad one is put aside, by name",
+    ),
+    swapped_body_later=(
+        "swaps it after it was served once",
+        "the verdict holds for device, inode, size and times only (`verdicts.py`)",
+    ),
     linked_body=("puts a link in the place of a body", "links are not followed"),
-    addon_fault=("finds a fault in any of the recorder's addons", "a fault ends the request: nothing is forwarded, nothing recorded (`connection.py`)"),
+    addon_fault=(
+        "finds a fault in any of the recorder's addons",
+        "a fault ends the request: nothing is forwarded, nothing recorded (`connection.py`)",
+    ),
 )
 _rows(
     CELL,
-    cell_loopback=("connects to the host's loopback and addresses, by TCP and UDP", "a network namespace with nothing but its own loopback"),
+    cell_loopback=(
+        "connects to the host's loopback and addresses, by TCP and UDP",
+        "a network namespace with nothing but its own loopback",
+    ),
     cell_abstract=("connects to an abstract unix socket of the host", "abstract names belong to a network namespace"),
-    cell_unix=("connects to unix sockets in the file system that it shares with the host", "each one that exists at the start is covered (`sockets.py`, `view.py`)"),
-    cell_families=("opens vsock, packet, crypto, CAN, Bluetooth, XDP sockets", "a system call filter knows four families (`seccomp.py`)"),
+    cell_unix=(
+        "connects to unix sockets in the file system that it shares with the host",
+        "each one that exists at the start is covered (`sockets.py`, `view.py`)",
+    ),
+    cell_families=(
+        "opens vsock, packet, crypto, CAN, Bluetooth, XDP sockets",
+        "a system call filter knows four families (`seccomp.py`)",
+    ),
     cell_hidden=("reads store, runs, settings and secret files", "they look empty and are read-only"),
-    cell_control=("looks for the control socket, inherited descriptors, the proxy's process", "the control channel has no name ([decision](decisions/control-by-inheritance.md)); own process namespace"),
-    cell_kernel=("makes namespaces, io_uring, mounts, raw sockets; writes core_pattern", "no capabilities, the filter, a read-only /proc/sys"),
-    cell_wire=("(control) asks the proxy, and lists the interfaces", "the proxy is reached, and lo is the only interface"),
+    cell_control=(
+        "looks for the control socket, inherited descriptors, the proxy's process",
+        "the control channel has no name ([decision](decisions/control-by-inheritance.md)); own process namespace",
+    ),
+    cell_kernel=(
+        "makes namespaces, io_uring, mounts, raw sockets; writes core_pattern",
+        "no capabilities, the filter, a read-only /proc/sys",
+    ),
+    cell_wire=(
+        "(control) asks the proxy, and lists the interfaces",
+        "the proxy is reached, and lo is the only interface",
+    ),
 )
 _rows(
     MACHINE,

@@ -224,7 +224,7 @@ class World:
             store=str(self.store_folder),
             pool=POOL,
             clock=(time.time(),),
-            upstream_allow=tuple([*opened, *(allow or ())]),
+            upstream_allow=(*opened, *(allow or ())),
             upstream_trust=self.trust,
         )
         return replace(base, **more)
@@ -255,6 +255,6 @@ class World:
         changed = f'shift 3; set -- -I {shlex.quote(str(sabotage))} "$@"\n' if sabotage else ""
         inner = f'mount --bind {shlex.quote(str(self.folder / "hosts"))} /etc/hosts && exec "$@"'
         python = shlex.quote(sys.executable)
-        path.write_text(f"#!/bin/sh\n{changed}exec {shlex.join(PRIVATE)} sh -c {shlex.quote(inner)} sh {python} \"$@\"\n")
+        path.write_text(f'#!/bin/sh\n{changed}exec {shlex.join(PRIVATE)} sh -c {shlex.quote(inner)} sh {python} "$@"\n')
         path.chmod(0o755)
         return path

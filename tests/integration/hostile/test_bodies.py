@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import socket
 import struct
 import time
 import zlib
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -20,8 +22,9 @@ MODES = pytest.mark.parametrize("mode", ["record", "hermetic"])
 MIB = 1 << 20
 
 
+@cache
 def bomb(size: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     block = bytes(MIB)
     return b"".join(packer.compress(block) for _ in range(size // MIB)) + packer.flush()
 
@@ -30,14 +33,13 @@ def bomb(size: int) -> bytes:
 @MODES
 def test_a_request_that_unpacks_to_a_gigabyte_is_refused_at_bounded_memory(world: World, mode: str) -> None:
     packed = bomb(1024 * MIB)
-    assert len(packed) < 2 * MIB
+    assert len(packed) < 8 * MIB
     url = world.origin.url(EVIL, "/bomb")
     with world.start(mode) as proxy:
         proxy.still_good()
         before = proxy.peak
         reply = proxy.send(ask(url, "Content-Encoding: gzip", method="POST", body=packed))
         assert reply.status == 413
-        proxy.verdicts(0) if False else None
         event = next(e for e in eventually(lambda: [e for e in proxy.events() if e.url == url]))
         assert (event.outcome, event.status) == (Outcome.REFUSED, 413)
         assert "unpacks" in (event.reason or "")
@@ -136,8 +138,7 @@ def test_more_connections_than_there_is_room_for_are_closed_and_forgotten(world:
     with world.start(mode) as proxy:
         sockets: list[socket.socket] = []
         try:
-            for _ in range(1100):
-                sockets.append(socket.create_connection(("127.0.0.1", proxy.port), 8))
+            sockets.extend(socket.create_connection(("127.0.0.1", proxy.port), 8) for _ in range(1100))
             time.sleep(0.2)
         finally:
             for sock in sockets:
@@ -180,8 +181,6 @@ def test_a_client_that_resets_in_the_middle_is_logged_once(world: World, mode: s
 @attack("upload-forged")
 @MODES
 def test_an_upload_is_what_its_digest_says_or_nothing(world: World, mode: str) -> None:
-    import hashlib
-
     body = b"an artifact"
     right = hashlib.sha256(body).hexdigest()
     wrong = hashlib.sha256(b"another").hexdigest()
@@ -215,8 +214,6 @@ def test_an_upload_is_what_its_digest_says_or_nothing(world: World, mode: str) -
 @attack("upload-endless")
 @MODES
 def test_uploads_of_a_run_share_one_limit(world: World, mode: str) -> None:
-    import hashlib
-
     with world.start(mode, upload_limit=4 * MIB) as proxy:
         codes = []
         for number in range(6):
@@ -226,7 +223,9 @@ def test_uploads_of_a_run_share_one_limit(world: World, mode: str) -> None:
             proxy.verdicts()
         assert codes == [201] * 4 + [413] * 2
         with proxy.client() as client:
-            client.send(ask("http://hermit.internal/upload/sha256/" + "0" * 64, "Transfer-Encoding: chunked", method="PUT"))
+            client.send(
+                ask("http://hermit.internal/upload/sha256/" + "0" * 64, "Transfer-Encoding: chunked", method="PUT")
+            )
             chunk = b"100000\r\n" + bytes(MIB) + b"\r\n"
             for _ in range(64):
                 client.send(chunk)
@@ -252,6 +251,6 @@ def test_what_a_step_leaves_running_gets_nothing_in_the_next(world: World, mode:
         assert left.send(ask(world.good)).reply().body == b"good"
         assert len(world.origin.asked) == before
         refused = eventually(lambda: [e for e in proxy.events() if e.outcome is Outcome.REFUSED])
-        assert [(e.step, e.reason) for e in refused] == [("build", "this step has no network")] * 2 + [(None, "this step has no network")] * 2
-
-
+        assert [(e.step, e.reason) for e in refused] == [("build", "this step has no network")] * 2 + [
+            (None, "this step has no network")
+        ] * 2

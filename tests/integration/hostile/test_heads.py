@@ -155,7 +155,14 @@ def test_a_line_ends_with_cr_lf_or_the_request_does(front: Front) -> None:
 
 @attack("folded-lines")
 def test_a_header_that_goes_on_in_the_next_line_is_refused(front: Front) -> None:
-    for headers in ("X: a\r\n b", "X: a\r\n\tTransfer-Encoding: chunked", "Host: AT\r\n .example.net", ": x", "no colon", "a b: c"):
+    for headers in (
+        "X: a\r\n b",
+        "X: a\r\n\tTransfer-Encoding: chunked",
+        "Host: AT\r\n .example.net",
+        ": x",
+        "no colon",
+        "a b: c",
+    ):
         front.refused(f"GET http://AT/evil HTTP/1.1\r\n{headers}\r\nY: z\r\n\r\n", 400)
 
 
@@ -206,7 +213,16 @@ def test_a_request_has_one_host(front: Front) -> None:
 
 @attack("host-disagrees")
 def test_target_and_host_name_the_same_or_nothing_is_asked(front: Front) -> None:
-    for host in (OTHER, "127.0.0.1", EVIL, f"{EVIL}:1", f"{EVIL}@{OTHER}", f"{EVIL}, {OTHER}", f"AT/{OTHER}", "hermit.internal"):
+    for host in (
+        OTHER,
+        "127.0.0.1",
+        EVIL,
+        f"{EVIL}:1",
+        f"{EVIL}@{OTHER}",
+        f"{EVIL}, {OTHER}",
+        f"AT/{OTHER}",
+        "hermit.internal",
+    ):
         front.refused(f"GET http://AT/evil HTTP/1.1\r\nHost: {host}\r\n\r\n", 400)
 
 
@@ -239,7 +255,13 @@ def test_a_proxy_is_asked_in_absolute_form(front: Front) -> None:
 
 @attack("absolute-form-in-tunnel")
 def test_inside_a_tunnel_a_request_names_a_path(front: Front) -> None:
-    for line in (f"GET http://{OTHER}/evil", f"GET https://{EVIL}/evil", f"GET //{OTHER}/evil", f"CONNECT {OTHER}:443", "OPTIONS *"):
+    for line in (
+        f"GET http://{OTHER}/evil",
+        f"GET https://{EVIL}/evil",
+        f"GET //{OTHER}/evil",
+        f"CONNECT {OTHER}:443",
+        "OPTIONS *",
+    ):
         reply = front.tunnel(f"{line} HTTP/1.1\r\nHost: {EVIL}\r\n\r\n")
         assert reply.refused, (line, reply)
         event = front.proxy.verdict(Outcome.REFUSED)
@@ -250,28 +272,58 @@ def test_inside_a_tunnel_a_request_names_a_path(front: Front) -> None:
 
 @attack("connect-nowhere")
 def test_connect_names_a_host_and_a_port(front: Front) -> None:
-    for authority in (EVIL, f"{EVIL}:", f"{EVIL}:0", f"{EVIL}:65536", f"{EVIL}:443/x", f"{EVIL}:443:80", f"{EVIL}:４４３", "/", f"http://{EVIL}:443", f"user@{EVIL}:443", ":443"):  # noqa: RUF001  full-width digits are the attack
+    for authority in (
+        EVIL,
+        f"{EVIL}:",
+        f"{EVIL}:0",
+        f"{EVIL}:65536",
+        f"{EVIL}:443/x",
+        f"{EVIL}:443:80",
+        f"{EVIL}:\uff14\uff14\uff13",
+        "/",
+        f"http://{EVIL}:443",
+        f"user@{EVIL}:443",
+        ":443",
+    ):
         front.refused(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode(), 400)
 
 
 @attack("odd-schemes")
 def test_no_scheme_but_http_is_asked_for(front: Front) -> None:
-    for url in ("https://AT/evil", "ftp://AT/evil", "file:///etc/passwd", "gopher://AT/_x", "unix:///run/x.sock", "http:///evil", "http:AT/evil", "http+unix://x/"):
+    for url in (
+        "https://AT/evil",
+        "ftp://AT/evil",
+        "file:///etc/passwd",
+        "gopher://AT/_x",
+        "unix:///run/x.sock",
+        "http:///evil",
+        "http:AT/evil",
+        "http+unix://x/",
+    ):
         front.refused(f"GET {url} HTTP/1.1\r\nHost: AT\r\n\r\n", 400)
 
 
 @attack("user-info")
 def test_a_url_has_no_user(front: Front) -> None:
-    for url in (f"http://{GOOD}@AT/evil", f"http://AT@{OTHER}/evil", "http://user:pass@AT/evil", f"http://AT#@{OTHER}/", f"http://AT\\@{OTHER}/"):
+    for url in (
+        f"http://{GOOD}@AT/evil",
+        f"http://AT@{OTHER}/evil",
+        "http://user:pass@AT/evil",
+        f"http://AT#@{OTHER}/",
+        f"http://AT\\@{OTHER}/",
+    ):
         front.refused(f"GET {url} HTTP/1.1\r\nHost: AT\r\n\r\n", 400)
 
 
 @attack("odd-hosts")
 def test_a_host_is_a_name_or_an_address(front: Front) -> None:
     for host in (
-        "..", ".", "../../etc", "a..b", f".{EVIL}", f"{EVIL}..", "-a.example.org", "a" * 64 + ".example.org", "a." * 130 + "org",
-        "evil%2eexample.org", "evil%00.example.org", "evil.example.org%2f", "ev*il.example.org", "evil_.example.org;x", "[evil]",
-        "[::1", "::1]", "[v1.x]", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.0x4", "0x7f.1", "é.example.org", "\xe9.example.org", "\u212a.example.org",
+        "..", ".", "../../etc", "a..b", f".{EVIL}", f"{EVIL}..", "-a.example.org", "a" * 64 + ".example.org",
+        "a." * 130 + "org",
+        "evil%2eexample.org", "evil%00.example.org", "evil.example.org%2f", "ev*il.example.org",
+        "evil_.example.org;x", "[evil]",
+        "[::1", "::1]", "[v1.x]", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.0x4", "0x7f.1", "é.example.org",
+        "\xe9.example.org", "\u212a.example.org",
         "evil.example.org。", "$(id).example.org", "~", "+8080",
     ):  # fmt: skip
         front.refused(f"GET http://{host}/evil HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), 400)
@@ -283,15 +335,19 @@ def test_a_host_is_a_name_or_an_address(front: Front) -> None:
 
 @attack("dot-segments")
 def test_dots_in_a_path_do_not_leave_what_a_rule_admits(tmp_path_factory: pytest.TempPathFactory, kept: Front) -> None:
-    only = "rules:\n- {pattern: 'evil.example.org:[0-9]+/open/.*', action: ALLOW}\n- {pattern: 'good.example.org:[0-9]+/.*', action: ALLOW}\n"
+    only = "rules:\n- {pattern: 'evil.example.org:[0-9]+/open/.*', action: ALLOW}\n"
+    only += "- {pattern: 'good.example.org:[0-9]+/.*', action: ALLOW}\n"
     with World(tmp_path_factory.mktemp("dots") / "world") as world, world.start(kept.proxy.mode, rules=only) as proxy:
         for path in ("/open/a", "/secret"):
             world.origin.route(path, b"secret" if path == "/secret" else b"open")
         front = Front(world, proxy)
         for path in (
-            "/open/../secret", "/open/./../secret", "/open/%2e%2e/secret", "/open/.%2E/secret", "/open//..//secret", "/open/%2e%2e%2fsecret",
-            "/open/..%2fsecret", "/open/..%5csecret", "/open/..\\secret", "/open/%252e%252e/secret", "/open/%252e%252e%252fsecret",
-            "/open/..;/secret", "/open/..;x=y/secret", "/open/%c0%ae%c0%ae/secret", "/open/%c0%ae%c0%ae%c0%afsecret", "/open/..%00/secret",
+            "/open/../secret", "/open/./../secret", "/open/%2e%2e/secret", "/open/.%2E/secret", "/open//..//secret",
+            "/open/%2e%2e%2fsecret",
+            "/open/..%2fsecret", "/open/..%5csecret", "/open/..\\secret", "/open/%252e%252e/secret",
+            "/open/%252e%252e%252fsecret",
+            "/open/..;/secret", "/open/..;x=y/secret", "/open/%c0%ae%c0%ae/secret", "/open/%c0%ae%c0%ae%c0%afsecret",
+            "/open/..%00/secret",
             "/open/..%2f..%2fsecret", "/open/a/..%2f..%2f..%2fsecret", "/%2e%2e/secret", "/open/../open/../secret",
         ):  # fmt: skip
             reply = front.raw(f"GET http://AT{path} HTTP/1.1\r\nHost: AT\r\n\r\n")
@@ -305,10 +361,18 @@ def test_dots_in_a_path_do_not_leave_what_a_rule_admits(tmp_path_factory: pytest
 
 @attack("encoded-slash")
 def test_an_encoded_slash_does_not_choose_the_rule(tmp_path_factory: pytest.TempPathFactory, kept: Front) -> None:
-    rules = "rules:\n- {pattern: 'evil.example.org:[0-9]+/secret/.*', action: REJECT}\n" + OPEN_RULES.removeprefix("rules:\n")
+    rules = "rules:\n- {pattern: 'evil.example.org:[0-9]+/secret/.*', action: REJECT}\n" + OPEN_RULES.removeprefix(
+        "rules:\n"
+    )
     with World(tmp_path_factory.mktemp("slash") / "world") as world, world.start(kept.proxy.mode, rules=rules) as proxy:
         front = Front(world, proxy)
-        for path, reason in (("/secret/x", "rejects"), ("/secret%2Fx", "slashes"), ("/secret%252Fx", "slashes"), ("/secret%5Cx", "slashes"), ("/a/..%2Fsecret%2Fx", "")):
+        for path, reason in (
+            ("/secret/x", "rejects"),
+            ("/secret%2Fx", "slashes"),
+            ("/secret%252Fx", "slashes"),
+            ("/secret%5Cx", "slashes"),
+            ("/a/..%2Fsecret%2Fx", ""),
+        ):
             assert front.raw(f"GET http://AT{path} HTTP/1.1\r\nHost: AT\r\n\r\n").refused, path
             proxy.verdict(Outcome.REFUSED, reason)
         assert front.arrived() == []
@@ -321,7 +385,11 @@ def test_a_websocket_is_refused(front: Front) -> None:
     assert front.tunnel(f"GET /evil HTTP/1.1\r\nHost: {EVIL}\r\n{upgrade}\r\n\r\n").refused
     front.proxy.verdict(Outcome.REFUSED, "upgrade")
     for other in ("TLS/1.0", "h2c, websocket", "connect-udp", "h3"):
-        front.refused(f"GET http://AT/evil HTTP/1.1\r\nHost: AT\r\nConnection: Upgrade\r\nUpgrade: {other}\r\n\r\n", 403, "upgrade")
+        front.refused(
+            f"GET http://AT/evil HTTP/1.1\r\nHost: AT\r\nConnection: Upgrade\r\nUpgrade: {other}\r\n\r\n",
+            403,
+            "upgrade",
+        )
 
 
 @attack("h2c")
@@ -338,9 +406,12 @@ def test_http_2_is_not_spoken(front: Front) -> None:
 @attack("odd-request-lines")
 def test_a_request_line_has_three_parts_and_a_version_that_we_speak(front: Front) -> None:
     for line in (
-        "GET http://AT/evil", "GET http://AT/evil HTTP/0.9", "GET http://AT/evil HTTP/2.0", "GET http://AT/evil HTTP/1.10", "GET http://AT/evil http/1.1",
-        "get http://AT/evil HTTP/1.1", "GET  http://AT/evil HTTP/1.1", "GET\thttp://AT/evil\tHTTP/1.1", "GET http://AT/evil HTTP/1.1 ",
-        "GET http://AT/ev il HTTP/1.1", "G\xc9T http://AT/evil HTTP/1.1", "GET(1) http://AT/evil HTTP/1.1", "HTTP/1.1 200 OK",
+        "GET http://AT/evil", "GET http://AT/evil HTTP/0.9", "GET http://AT/evil HTTP/2.0",
+        "GET http://AT/evil HTTP/1.10", "GET http://AT/evil http/1.1",
+        "get http://AT/evil HTTP/1.1", "GET  http://AT/evil HTTP/1.1", "GET\thttp://AT/evil\tHTTP/1.1",
+        "GET http://AT/evil HTTP/1.1 ",
+        "GET http://AT/ev il HTTP/1.1", "G\xc9T http://AT/evil HTTP/1.1", "GET(1) http://AT/evil HTTP/1.1",
+        "HTTP/1.1 200 OK",
     ):  # fmt: skip
         front.refused(f"{line}\r\nHost: AT\r\n\r\n", 400)
 
@@ -348,7 +419,9 @@ def test_a_request_line_has_three_parts_and_a_version_that_we_speak(front: Front
 @attack("hop-by-hop")
 def test_a_client_cannot_have_the_framing_taken_off(front: Front) -> None:
     body = SMUGGLED.replace("AT", front.at)
-    raw = post("Connection: content-length, host, accept-encoding, keep-alive", f"Content-Length: {len(body)}", body=body)
+    raw = post(
+        "Connection: content-length, host, accept-encoding, keep-alive", f"Content-Length: {len(body)}", body=body
+    )
     reply = front.raw(raw)
     event = front.proxy.verdicts()[0]
     if front.proxy.mode.value == "hermetic":

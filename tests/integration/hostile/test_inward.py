@@ -26,8 +26,10 @@ ROOT = Path(__file__).resolve().parents[3]
 
 # What some resolver, library or browser takes for this machine.
 SPELLINGS = (
-    "127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001",
-    "127.000.000.001", "127.255.255.254", "0.0.0.0", "0", "localhost", "LOCALHOST", "localhost.", "[::1]",
+    "127.0.0.1", "127.0.0.1.", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1",
+    "017700000001",
+    "127.000.000.001", "127.255.255.254", "0", "localhost", "LOCALHOST", "localhost.", "[::1]",
+    "0.0.0.0",  # noqa: S104  asked for, not bound
     "[0:0:0:0:0:0:0:1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[::1%25lo]", "[::1%lo]",
     "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "127。0。0。1", "①②⑦.0.0.1", "127.0.0.1%00", "127.0.0.1%2f", "::1",
 )  # fmt: skip
@@ -36,7 +38,11 @@ SPELLINGS = (
 def through(proxy_port: int, host: str, port: int) -> bytes:
     with Client(proxy_port) as client:
         octets = ask(f"http://{host}:{port}/").decode("latin-1") if host.isascii() else None
-        raw = octets.encode("latin-1") if octets else f"GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+        raw = (
+            octets.encode("latin-1")
+            if octets
+            else f"GET http://{host}:{port}/ HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+        )
         return client.send(raw).reply().body
 
 
@@ -204,7 +210,9 @@ def test_a_redirect_that_the_proxy_follows_itself_leads_inward_in_vain(world: Wo
 def test_a_folded_redirect_gets_only_where_the_rules_lead(world: World, victim: Hostile) -> None:
     away = redirecting(world, f"http://127.0.0.1:{victim.port}/")
     only = f"rules:\n- {{pattern: '{EVIL}:[0-9]+/.*', action: ALLOW, fold_redirect: true}}\n"
-    with world.start(rules=only + "- {pattern: 'good.example.org:[0-9]+/.*', action: ALLOW}\n", allow=["127.0.0.1"]) as proxy:
+    with world.start(
+        rules=only + "- {pattern: 'good.example.org:[0-9]+/.*', action: ALLOW}\n", allow=["127.0.0.1"]
+    ) as proxy:
         back = proxy.get(away).headers["location"]
         proxy.verdict(Outcome.RECORDED)
         assert proxy.get(back).refused
@@ -255,7 +263,7 @@ def test_the_reserved_host_has_no_tunnel(world: World, mode: str) -> None:
 def test_no_rule_sends_the_reserved_host_elsewhere(world: World, victim: Hostile, mode: str) -> None:
     with world.start(mode, allow=["hermit.internal"]) as proxy:
         for url in (f"http://hermit.internal:{victim.port}/health", "http://x.hermit.internal/health"):
-            assert not proxy.get(url).status == 200
+            assert proxy.get(url).status != 200
             proxy.verdicts()
         reply = proxy.get("http://hermit.internal/../health")
         assert reply.status == 200, reply
@@ -304,12 +312,18 @@ def test_the_recorders_own_answer_engine_answers_nobody_else(world: World) -> No
 @pytest.mark.parametrize("mode", ["record", "hermetic"])
 def test_a_tunnel_carries_nothing_but_judged_requests(world: World, mode: str) -> None:
     with Hostile(lambda peer: peer.send(b"SSH-2.0-victim\r\n")) as victim, world.start(mode) as proxy:
-        for first in (b"SSH-2.0-attacker\r\n\r\n", b"\x00\x00\x00\x01", b"EHLO attacker\r\n\r\n", b"*1\r\n$4\r\nINFO\r\n"):
+        for first in (
+            b"SSH-2.0-attacker\r\n\r\n",
+            b"\x00\x00\x00\x01",
+            b"EHLO attacker\r\n\r\n",
+            b"*1\r\n$4\r\nINFO\r\n\r\n",
+        ):
             with proxy.client() as client:
                 assert client.connect(f"127.0.0.1:{victim.port}").status == 200
                 client.send(first)
                 said = client.rest()
-                assert b"SSH" not in said and b"400" in said.split(b"\r\n")[0], (first, said)
+                assert b"victim" not in said
+                assert b"400" in said.split(b"\r\n")[0], (first, said)
             proxy.verdict(Outcome.REFUSED)
         with proxy.client() as client:
             client.connect(f"127.0.0.1:{victim.port}")
@@ -323,7 +337,7 @@ def test_a_tunnel_carries_nothing_but_judged_requests(world: World, mode: str) -
 
 @attack("connect-literals")
 @pytest.mark.parametrize("mode", ["record", "hermetic"])
-def test_a_tunnel_to_a_literal_address_leads_nowhere(world: World, ca: object, mode: str) -> None:
+def test_a_tunnel_to_a_literal_address_leads_nowhere(world: World, mode: str) -> None:
     with Hostile(lambda peer: peer.send(answer(b"x"))) as victim, world.start(mode) as proxy:
         for host in ("127.0.0.1", "[::1]", "localhost"):
             with proxy.client() as client:

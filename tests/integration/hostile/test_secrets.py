@@ -45,7 +45,14 @@ class Vault:
 
     def _serve(self, peer: Peer) -> None:
         lines = peer.head.decode("latin-1").split("\r\n")
-        token = next((line.partition(": ")[2].removeprefix("Bearer ") for line in lines if line.lower().startswith("authorization:")), "")
+        token = next(
+            (
+                line.partition(": ")[2].removeprefix("Bearer ")
+                for line in lines
+                if line.lower().startswith("authorization:")
+            ),
+            "",
+        )
         peer.send(self.reflect(token))
 
     def start(self, rules: str = RULES) -> Proxy:
@@ -60,7 +67,11 @@ class Vault:
 
     def leaked(self) -> list[Path]:
         """Name the files of this run that hold the secret, but for its own."""
-        return [path for path in self.world.folder.rglob("*") if path.is_file() and path.name != "token" and SECRET.encode() in path.read_bytes()]
+        return [
+            path
+            for path in self.world.folder.rglob("*")
+            if path.is_file() and path.name != "token" and SECRET.encode() in path.read_bytes()
+        ]
 
     def kept_secret(self, reply: Reply) -> None:
         """See that a client's view holds no spelling of the secret."""
@@ -109,11 +120,13 @@ def test_a_head_that_shows_the_secret_is_refused(vault: Vault) -> None:
         for number, make in enumerate(
             (
                 lambda token: answer(b"x", f"X-Echo: {token}"),
-                lambda token: answer(b"x", f"ETag: \"{token}\""),
+                lambda token: answer(b"x", f'ETag: "{token}"'),
                 lambda token: answer(b"x", f"Set-Cookie: t={token}"),
                 lambda token: answer(b"x", f"X-Echo: {base64.b64encode(token.encode()).decode()}"),
                 lambda token: answer(b"x", status=f"200 {token}"),
-                lambda token: answer(b"x", f"{token.replace('/', '').replace('=', '').replace('&', '')}: x", f"X: {token}"),
+                lambda token: answer(
+                    b"x", f"{token.replace('/', '').replace('=', '').replace('&', '')}: x", f"X: {token}"
+                ),
             )
         ):
             vault.reflect = make
@@ -123,8 +136,10 @@ def test_a_head_that_shows_the_secret_is_refused(vault: Vault) -> None:
 @attack("reflected-body")
 def test_a_body_that_shows_the_secret_stops_before_it(vault: Vault) -> None:
     spellings = (
-        lambda t: t, lambda t: base64.b64encode(t).rstrip(b"="), lambda t: base64.b64encode(b"Bearer " + t), lambda t: base64.urlsafe_b64encode(b"x:" + t),
-        lambda t: t.hex().encode(), lambda t: b"".join(b"%%%02X" % o if not chr(o).isalnum() and o not in b"-._~" else bytes([o]) for o in t),
+        lambda t: t, lambda t: base64.b64encode(t).rstrip(b"="), lambda t: base64.b64encode(b"Bearer " + t),
+        lambda t: base64.urlsafe_b64encode(b"x:" + t),
+        lambda t: t.hex().encode(),
+        lambda t: b"".join(b"%%%02X" % o if not chr(o).isalnum() and o not in b"-._~" else bytes([o]) for o in t),
         lambda t: t.replace(b"&", b"&amp;"), lambda t: t.replace(b"/", b"\\/"),
     )  # fmt: skip
     with vault.start() as proxy:
@@ -152,7 +167,9 @@ def test_a_secret_that_comes_in_pieces_is_found(vault: Vault) -> None:
 def test_a_redirect_that_carries_the_secret_is_refused(vault: Vault) -> None:
     with vault.start() as proxy:
         for number, query in enumerate(("t=", "sig=", "access_token=")):
-            vault.reflect = lambda token, query=query: answer(b"", f"Location: https://{ELSEWHERE}/?{query}{token}", status="302 Found")
+            vault.reflect = lambda token, query=query: answer(
+                b"", f"Location: https://{ELSEWHERE}/?{query}{token}", status="302 Found"
+            )
             reflected(vault, proxy, f"/private/{number}")
 
 
@@ -169,7 +186,9 @@ def test_the_secret_is_not_given_back_compressed(vault: Vault) -> None:
     packers = {"gzip": gzip.compress, "deflate": zlib.compress, "br": lambda data: data[::-1]}
     with vault.start() as proxy:
         for coding, pack in packers.items():
-            vault.reflect = lambda token, coding=coding, pack=pack: answer(pack(token.encode()), f"Content-Encoding: {coding}")
+            vault.reflect = lambda token, coding=coding, pack=pack: answer(
+                pack(token.encode()), f"Content-Encoding: {coding}"
+            )
             reply = proxy.get(vault.url(f"/private/{coding}"))
             assert reply.refused, reply
             assert proxy.verdict(Outcome.REFUSED, "secret").entry is None
@@ -178,12 +197,15 @@ def test_the_secret_is_not_given_back_compressed(vault: Vault) -> None:
 
 @attack("reflected-trailer")
 def test_the_secret_is_not_given_back_in_a_trailer_or_an_interim_answer(vault: Vault) -> None:
+    chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     with vault.start() as proxy:
         for number, make in enumerate(
             (
-                lambda token: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Echo: {token}\r\n\r\n".encode(),
+                lambda token: f"{chunked}1\r\nx\r\n0\r\nX-Echo: {token}\r\n\r\n".encode(),
                 lambda token: f"HTTP/1.1 103 Early Hints\r\nX-Echo: {token}\r\n\r\n".encode() + answer(b"x"),
-                lambda token: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x={token}\r\nx\r\n0\r\n\r\n".encode(),
+                lambda token: (
+                    f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x={token}\r\nx\r\n0\r\n\r\n".encode()
+                ),
             )
         ):
             vault.reflect = make

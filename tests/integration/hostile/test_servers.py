@@ -138,7 +138,16 @@ def test_an_answer_with_two_framings_is_not_given(stage: Stage) -> None:
 @attack("answer-split-head")
 def test_a_head_with_control_characters_is_not_given(stage: Stage) -> None:
     for number, header in enumerate(
-        (b"X: a\rX-Injected: b", b"X: a\x00b", b"X: a\r\n folded: b", b"X: a\x0bb", b"X : b", b": b", b"no colon", b"Location: /a\rSet-Cookie: b")
+        (
+            b"X: a\rX-Injected: b",
+            b"X: a\x00b",
+            b"X: a\r\n folded: b",
+            b"X: a\x0bb",
+            b"X : b",
+            b": b",
+            b"no colon",
+            b"Location: /a\rSet-Cookie: b",
+        )
     ):
         raw = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + header + b"\r\n\r\nok"
         reply = stage.says(raw, f"/last-{number}")
@@ -195,7 +204,11 @@ def test_heads_and_interim_answers_without_end_are_cut(stage: Stage) -> None:
         return serve
 
     before = stage.proxy.peak
-    for path, piece in (("/last-head", b"X: " + b"a" * 60_000 + b"\r\n"), ("/last-line", b"a" * 60_000), ("/last-interim", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)):
+    for path, piece in (
+        ("/last-head", b"X: " + b"a" * 60_000 + b"\r\n"),
+        ("/last-line", b"a" * 60_000),
+        ("/last-interim", b"HTTP/1.1 100 Continue\r\n\r\n" * 2000),
+    ):
         stage.acts[path] = forever(piece)
         reply = stage.proxy.get(stage.url(path))
         assert reply.failed or reply.status == 0, (path, reply)
@@ -240,7 +253,9 @@ def test_a_compressed_answer_is_never_unpacked(stage: Stage) -> None:
 @attack("lying-digest")
 def test_a_digest_that_a_server_claims_counts_for_nothing(stage: Stage) -> None:
     claimed = "sha256:" + hashlib.sha256(b"other").hexdigest()
-    reply = stage.says(answer(b"body", f"Docker-Content-Digest: {claimed}", 'ETag: "x"', "Content-MD5: AAAA"), "/last-digest")
+    reply = stage.says(
+        answer(b"body", f"Docker-Content-Digest: {claimed}", 'ETag: "x"', "Content-MD5: AAAA"), "/last-digest"
+    )
     assert reply.body == b"body"
     event = stage.proxy.verdict(Outcome.RECORDED)
     assert event.entry is not None
@@ -250,7 +265,13 @@ def test_a_digest_that_a_server_claims_counts_for_nothing(stage: Stage) -> None:
 @attack("lying-type")
 def test_a_type_or_encoding_that_is_a_lie_changes_no_byte(stage: Stage) -> None:
     for number, headers in enumerate(
-        (("Content-Encoding: gzip",), ("Content-Type: application/json",), ("Content-Type: text/html\xff",), ("Content-Encoding: br, gzip",), ("Content-Type: multipart/byteranges; boundary=x",))
+        (
+            ("Content-Encoding: gzip",),
+            ("Content-Type: application/json",),
+            ("Content-Type: text/html\xff",),
+            ("Content-Encoding: br, gzip",),
+            ("Content-Type: multipart/byteranges; boundary=x",),
+        )
     ):
         reply = stage.says(answer(b"plain text", *headers), f"/last-{number}")
         assert reply.body == b"plain text", headers
@@ -288,13 +309,22 @@ def test_a_body_behind_head_204_or_304_is_not_the_next_answer(stage: Stage) -> N
             time.sleep(0.1)
             reply = client.send(ask(stage.url(f"/next-{number}"))).reply()
             assert b"planted" not in reply.body, raw
-        for event in stage.proxy.verdicts(1 if reply.status == 0 and not [e for e in stage.proxy.events() if e.url.endswith(f"/next-{number}")] else 2):
+        for event in stage.proxy.verdicts(
+            1 if reply.status == 0 and not [e for e in stage.proxy.events() if e.url.endswith(f"/next-{number}")] else 2
+        ):
             assert event.sha256 != hashlib.sha256(b"planted").hexdigest()
 
 
 @attack("off-the-wire")
 def test_nothing_that_a_server_says_leads_off_the_wire_or_into_the_record(stage: Stage) -> None:
-    headers = ('Alt-Svc: h3=":443"', "Set-Cookie: id=secret-cookie", "X-Token: secret-token", "Authorization: Bearer secret-bearer", "Connection: X-Token", "Date: now")
+    headers = (
+        'Alt-Svc: h3=":443"',
+        "Set-Cookie: id=secret-cookie",
+        "X-Token: secret-token",
+        "Authorization: Bearer secret-bearer",
+        "Connection: X-Token",
+        "Date: now",
+    )
     reply = stage.says(answer(b"body", *headers), "/last-headers")
     assert not {"alt-svc", "x-token"} & set(reply.headers)
     event = stage.proxy.verdict(Outcome.RECORDED)
@@ -333,8 +363,14 @@ def test_a_server_that_cannot_prove_its_name_is_a_failure(world: World, ca: Test
     other_name.load_cert_chain(misnamed.chain, misnamed.key)
     trusting = (tmp_path / "both.pem", ca.ca.read_bytes() + misnamed.ca.read_bytes())
     trusting[0].write_bytes(trusting[1])
-    for context, reason in ((stranger.server_context(), "certificate verify failed"), (other_name, "certificate verify failed")):
-        with Hostile(context=context) as server, world.start(rules=rules, allow=[HOST], upstream_trust=trusting[0]) as proxy:
+    for context, reason in (
+        (stranger.server_context(), "certificate verify failed"),
+        (other_name, "certificate verify failed"),
+    ):
+        with (
+            Hostile(context=context) as server,
+            world.start(rules=rules, allow=[HOST], upstream_trust=trusting[0]) as proxy,
+        ):
             assert proxy.get(f"https://{HOST}:{server.port}/x").failed
             event = proxy.verdict(Outcome.FAILED, reason)
             assert event.entry is None
@@ -345,7 +381,11 @@ def test_a_server_that_cannot_prove_its_name_is_a_failure(world: World, ca: Test
 
 @attack("false-certificate-later")
 def test_a_server_that_speaks_no_tls_or_breaks_it_off_is_a_failure(world: World) -> None:
-    for greeting in (b"HTTP/1.1 200 OK\r\n\r\n", bytes(100), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)):
+    for greeting in (
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        bytes(100),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32),
+    ):
         with Hostile(greeting=greeting) as server, world.start(allow=[HOST]) as proxy:
             assert proxy.get(f"https://{HOST}:{server.port}/x").failed
             assert proxy.verdict(Outcome.FAILED).entry is None

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import sys
 import termios
@@ -54,10 +55,11 @@ class Terminal:
 
 
 def written(terminal: int) -> str:
-    try:
-        return os.read(terminal, 1 << 16).decode()
-    except BlockingIOError:
-        return ""
+    # The kernel carries what was written across by and by: read until it has been quiet for a moment.
+    parts: list[bytes] = []
+    while select.select([terminal], [], [], 0.2)[0]:
+        parts.append(os.read(terminal, 1 << 16))
+    return b"".join(parts).decode()
 
 
 def test_the_last_row_is_taken_drawn_and_given_back(tty: Terminal) -> None:

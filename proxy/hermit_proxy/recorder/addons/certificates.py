@@ -41,9 +41,9 @@ class Certificates:
         address = data.context.server.address
         if address is not None:
             data.conn.sni = address[0]
-            data.ssl_conn = TlsEndpoint(  # type: ignore[assignment]  # see endpoint
-                self._upstream, server_side=False, server_hostname=address[0]
-            )
+            endpoint = TlsEndpoint(self._upstream, server_side=False, server_hostname=address[0])
+            self._shared.connections[data.context.client.id].watch(data.conn, endpoint)
+            data.ssl_conn = endpoint  # type: ignore[assignment]  # see endpoint
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
         """Say what was wrong with the server."""

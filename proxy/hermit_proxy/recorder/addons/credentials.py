@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mitmproxy import http
+from mitmproxy.net.http.http1 import expected_http_body_size
 
 from hermit_proxy.bindings import CredentialError
+from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.target import Target
 
@@ -21,19 +23,19 @@ class Credentials:
         exchange = self._shared.open_exchange(flow)
         if exchange is None or exchange.fetch is None or exchange.upstream is None or exchange.target is None:
             return
-        rule = exchange.fetch.rule
-        if rule.credential is None or _place(exchange.upstream) != _place(exchange.target):
+        if not _carries(exchange):
             return
         try:
-            name, value = self._shared.bindings.header_for(rule, exchange.method, exchange.target)
+            name, value = self._shared.bindings.header_for(exchange.fetch.rule, exchange.method, exchange.target)
         except CredentialError as error:
             exchange.refuse(str(error), hint="bind it in credentials.yaml, or take it off the rule")
             return
         flow.request.headers[name] = value
+        exchange.credentialed = True
 
 
 class Reflections:
-    """Runs before whatever changes an answer's head: a signature that is cut out of it could take half a secret along."""
+    """Runs before whatever changes an answer's head: cutting a signature could take half of a secret along."""
 
     def __init__(self, shared: Shared) -> None:
         """Take the recorder."""
@@ -46,12 +48,30 @@ class Reflections:
         if exchange is None or exchange.fetch is None or flow.response is None or not bindings:
             return
         headers = flow.response.headers
+        coding = headers.get("content-encoding", "identity").strip().lower()
         head = b"\n".join(b"%s: %s" % field for field in headers.fields)
         if bindings.leaks(head + b"\n" + flow.response.data.reason):
             exchange.refuse("the answer's head contains a secret", hint="look at what the server sends back")
-        elif exchange.fetch.rule.credential and headers.get("content-encoding", "identity").strip().lower() != "identity":
+        elif exchange.credentialed and _is_encoded(flow.request, flow.response):
+            exchange.refuse(
+                "the answer to a request with a credential is compressed: nobody can see whether a secret is in it",
+                hint="have the server heed `Accept-Encoding: identity`",
+            )
+        elif _carries(exchange) and coding != "identity":
             # Nothing is ever unpacked here, and what was asked for is the thing as it is.
             exchange.refuse("the answer to a request with a credential is encoded, which could hide the secret")
+
+
+def _carries(exchange: Exchange) -> bool:
+    """Tell whether a request gets a credential: where its rule names one, and not where a redirect was folded."""
+    if exchange.fetch is None or exchange.upstream is None or exchange.target is None:
+        return False
+    return exchange.fetch.rule.credential is not None and _place(exchange.upstream) == _place(exchange.target)
+
+
+def _is_encoded(request: http.Request, response: http.Response) -> bool:
+    codings = {coding.strip().lower() for coding in response.headers.get("content-encoding", "").split(",")}
+    return bool(codings - {"", "identity"}) and expected_http_body_size(request, response) != 0
 
 
 def _place(target: Target) -> tuple[str, str, int]:

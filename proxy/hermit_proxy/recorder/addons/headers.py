@@ -71,6 +71,7 @@ class Headers:
         _cut_hop_by_hop(response.headers)
         for name in _CUT_ANSWER:
             response.headers.pop(name, None)
+        exchange.until_close = unknown
         if unknown and flow.request.http_version == "HTTP/1.1":
             # So that a client can tell the end from a broken connection.
             response.headers["transfer-encoding"] = "chunked"

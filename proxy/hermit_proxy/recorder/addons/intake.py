@@ -11,7 +11,7 @@ from hermit_proxy.key import Request
 from hermit_proxy.recorder import capture
 from hermit_proxy.recorder.answers import response
 from hermit_proxy.recorder.exchange import Exchange, Problem, Route
-from hermit_proxy.recorder.head import BadHeadError, Head, Tunnel
+from hermit_proxy.recorder.head import BadHeadError, Head, Tunnel, is_internal
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.target import INTERNAL_HOST, parse_url
 
@@ -50,8 +50,9 @@ class Intake:
 
     def body_limit(self, client: str) -> int:
         """Bound uploads by the setting, everything else by what can be digested in memory."""
-        exchange = self._shared.exchanges.current(client)
-        internal = exchange is not None and exchange.target is not None and exchange.target.host == INTERNAL_HOST
+        head, exchange = self._shared.exchanges.peek(client), self._shared.exchanges.current(client)
+        target = head.target if head is not None else exchange.target if exchange is not None else None
+        internal = target is not None and is_internal(target)
         # Chunk sizes and the head count as well.
         return (self._upload_limit if internal else BODY_LIMIT) + (1 << 16)
 
@@ -106,7 +107,7 @@ class Intake:
 
     def _to_internal_host(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
         target = exchange.target
-        if target is None or target.scheme != "http" or target.port != 80:  # noqa: PLR2004  the port of http
+        if target is None or not is_internal(target):
             exchange.refuse(f"{INTERNAL_HOST} is asked over plain http", hint=f"http://{INTERNAL_HOST}/")
             return
         route_to_engine(flow, exchange, self._shared.engine.url_for_internal_host(target.request_target))

@@ -83,7 +83,7 @@ class Record:
         tee = flow.metadata.get(_TEE)
         if fetch is None or (tee is not None and not tee.ended):
             exchange.fail("the answer ended too early")
-        elif exchange.broken_off:
+        elif exchange.broken_off and exchange.until_close:
             exchange.fail("the connection to the server broke")
         else:
             await self._finish(flow, exchange, fetch)
@@ -125,7 +125,7 @@ class Record:
 
     async def _finish(self, flow: http.HTTPFlow, exchange: Exchange, fetch: Fetch) -> None:
         request, sink, headers = exchange.request, flow.metadata.get(_SINK), flow.metadata.get(_HEADERS)
-        # As the server said it: the response may say 206 because we cut a part out, and a 206 of the server's is no whole.
+        # As the server said it: a 206 of ours is a part of the whole that was stored, one of the server's is not.
         status: int = flow.metadata.get(_STATUS, 0)
         if request is None or headers is None:
             raise RuntimeError("an answer that was not looked at")

@@ -1,0 +1,48 @@
+"""Reads answers as mitmproxy does, but for trailers: they are dropped, where mitmproxy would end in an exception.
+
+RFC 9110 section 6.5.1 lets a recipient discard them, and no client on this wire may depend on them in a replay.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h11
+from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers.http._http1 import Http1Client, TBodyReader
+
+
+class TrailerDropper:
+    """Is one of h11's readers of bodies whose end has no trailers."""
+
+    def __init__(self, reader: TBodyReader) -> None:
+        """Take h11's reader."""
+        self._reader = reader
+
+    def __call__(self, buffer: Any) -> Any:
+        """Give the next part, None where it has not come yet."""
+        event = self._reader(buffer)
+        return h11.EndOfMessage() if isinstance(event, h11.EndOfMessage) else event
+
+    def read_eof(self) -> Any:
+        """Give the end, or raise h11.ProtocolError where it has not been reached."""
+        return self._reader.read_eof()
+
+
+class LenientHttp1Client(Http1Client):
+    """Is mitmproxy's reader of answers behind a TrailerDropper."""
+
+    @property  # type: ignore[override]  # it is called as h11's readers are
+    def body_reader(self) -> TrailerDropper:
+        """Give what reads the body of the open answer."""
+        return self._body_reader
+
+    @body_reader.setter
+    def body_reader(self, reader: TBodyReader) -> None:
+        """Put the dropper around whatever mitmproxy has chosen."""
+        self._body_reader = TrailerDropper(reader)
+
+
+def install() -> None:
+    """Have mitmproxy's HTTP layers make this reader: they take theirs by its name, and offer no choice."""
+    http_layers.Http1Client = LenientHttp1Client  # type: ignore[attr-defined]
