@@ -88,7 +88,8 @@ def _suggest(args: argparse.Namespace) -> int:
     place = find_place()
     path = args.rules or place.project.rules
     log, events = read_run(args.log)
-    rules = suggest(events, load_rules(path))
+    present = load_rules(path)
+    rules = suggest(events, present)
     refused = sum(event.outcome is Outcome.REFUSED for event in events)
     if args.json:
         print_json(
@@ -103,7 +104,7 @@ def _suggest(args: argparse.Namespace) -> int:
     # The rules alone go to stdout, so that they can be sent into a file.
     say(f"{log}: {counted(len(rules), 'rule')} would admit {admitted} of {counted(refused, 'refused request')}")
     sys.stdout.write(as_yaml(rules))
-    if path.exists():
+    if present.rules:
         say(f"next: read them, put those that you want under `rules:` in {path}, record again")
     else:
         say(f"next: read them, save those that you want as {path}, record again")

@@ -116,7 +116,7 @@ class RunReport:
     def say(self) -> None:
         """Tell it to people."""
         code = self.exit_code
-        told = ", ".join(f"{self.counts[name]} {name}" for name in _COUNTED if self.counts.get(name))
+        told = ", ".join(_counted(self.counts[name], name) for name in _COUNTED if self.counts.get(name))
         size = bytes_as_text(self.counts.get("bytes", 0))
         ending = {ExitCode.DONE: "done", ExitCode.NOT_HERMETIC: "NOT HERMETIC"}.get(code, "failed")
         line = f"hermit {self.mode.value}: {ending} in {time_as_text(self.seconds)}; {told or 'no requests'}, {size}"
@@ -160,6 +160,10 @@ def _as_json(trouble: Trouble) -> dict[str, Any]:
         "broken": trouble.broken,
         "times": trouble.times,
     }
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name.removesuffix('s') if number == 1 else name}"
 
 
 def _say_trouble(trouble: Trouble) -> None:

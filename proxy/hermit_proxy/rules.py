@@ -117,11 +117,15 @@ class Rules:
 
 
 def load_rules(path: Path) -> Rules:
-    """Read a rules file; raise InputError with every mistake. A missing file admits nothing, and `note` says it."""
+    """Read a rules file; raise InputError with every mistake. A missing or empty one admits nothing, and `note` says it."""
     if not path.exists() and not path.is_symlink():
         return Rules(note=f"{path} does not exist: without rules every request is refused")
+    node = load(path)
+    if isinstance(node, Scalar) and node.nothing:
+        # As `hermit rules suggest > rules.yaml` finds it: the shell has emptied the file before the command starts.
+        return Rules(source=path, note=f"{path} is empty: without rules every request is refused")
     reader = Reader(path)
-    root = reader.expect_mapping(load(path), ("rules",), "a rules file", required=("rules",))
+    root = reader.expect_mapping(node, ("rules",), "a rules file", required=("rules",))
     items = reader.expect_list(root.get("rules"), "rules")
     if len(items) > MAX_RULES:
         reader.mistake(items[MAX_RULES], f"more than {MAX_RULES} rules")

@@ -111,9 +111,7 @@ def captured(data: bytes) -> bool:
     if not re.fullmatch(r"[1-9][0-9]{2}", status) or not entry_check.recordable(int(status)):
         return False
     _check_signatures(text)
-    headers = {
-        name: value for name, value in _pairs(rest, "<").items() if re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value)
-    }
+    headers = _pairs(rest, "<")
     sent = {name: value for name, value in _pairs(rest, ">").items() if re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value)}
     request = Request(method, target, sent)
     digest = hashlib.sha256(data).hexdigest()

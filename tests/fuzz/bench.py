@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import ssl
 import tempfile
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,13 @@ from hermit_proxy.replayer.front import Front
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.tls import Contexts
 from hermit_proxy.session import LOG_NAME, Session
+from tests.fuzz.case import pieces
 from tests.support.replaying import HOST, Project
 
 LIMITS = Limits(body=4096, budget=6000)
 _PATIENCE = 2000
+# How records of TLS are cut where they are (see pieces).
+_TORN = 200
 
 
 class _AtOnce(Executor):
@@ -115,6 +120,7 @@ class Bench:
         self.session.on_log = self.lines.append
         self.front = Front(self.session, ca.cert_pem, _AtOnce(), LIMITS)
         self.contexts = Contexts(ca)
+        self.client = ssl.create_default_context(cadata=ca.cert_pem.decode())
         self.open = 0
 
     def _failed(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -130,7 +136,49 @@ class Bench:
 
 the_bench = lru_cache(maxsize=1)(Bench)
 # The first octet says where the client speaks and how it ends.
-IN_TUNNEL, NO_TUNNELS, EXPIRE, VANISH, SLOW, FORGET = 1, 2, 4, 8, 16, 32
+IN_TUNNEL, NO_TUNNELS, EXPIRE, VANISH, SLOW, FORGET, TLS, TORN = 1, 2, 4, 8, 16, 32, 64, 128
+
+
+def inside(flags: int) -> bool:
+    """Tell whether the client speaks within a tunnel from its first byte on."""
+    return bool(flags & IN_TUNNEL or (flags & TLS and not flags & NO_TUNNELS))
+
+
+class _Secure:
+    """Is the client's end of TLS inside a tunnel that it has asked for."""
+
+    def __init__(self, bench: Bench, connection: Connection, transport: _Transport) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._end = bench.client.wrap_bio(self._in, self._out, server_hostname=HOST)
+        self._transport = transport
+        connection.data_received(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
+        assert transport.sent.startswith(b"HTTP/1.1 200 ")
+        transport.sent.clear()
+        for _ in range(4):
+            with suppress(ssl.SSLWantReadError):
+                self._end.do_handshake()
+            if greeting := self._out.read():
+                connection.data_received(greeting)
+            self._hear()
+        assert self._end.cipher() is not None
+
+    def _hear(self) -> None:
+        self._in.write(bytes(self._transport.sent))
+        self._transport.sent.clear()
+
+    def sealed(self, data: bytes) -> bytes:
+        """Give what goes out for `data`."""
+        self._end.write(data)
+        return self._out.read()
+
+    def opened(self) -> bytes:
+        """Give all that was answered, in clear."""
+        self._hear()
+        parts = []
+        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            while part := self._end.read(1 << 20):
+                parts.append(part)
+        return b"".join(parts)
 
 
 async def converse(bench: Bench, flags: int, parts: list[bytes]) -> bytes:
@@ -141,6 +189,7 @@ async def converse(bench: Bench, flags: int, parts: list[bytes]) -> bytes:
     transport = _Transport(bench.loop)
     transport.protocol = connection
     connection.connection_made(transport)
+    secure = _Secure(bench, connection, transport) if inside(flags) and tunnel is None else None
     for part in parts:
         for _ in range(_PATIENCE):
             if transport.reading or transport.closed:
@@ -150,7 +199,8 @@ async def converse(bench: Bench, flags: int, parts: list[bytes]) -> bytes:
             raise AssertionError("it never reads on")
         if transport.closed:
             break
-        connection.data_received(part)
+        for octets in pieces(secure.sealed(part), _TORN if flags & TORN else 0) if secure else [part]:
+            connection.data_received(octets)
         if flags & SLOW and transport.protocol is not None:
             connection.pause_writing()
             await asyncio.sleep(0)
@@ -168,7 +218,7 @@ async def converse(bench: Bench, flags: int, parts: list[bytes]) -> bytes:
     await asyncio.sleep(0)
     assert connection._task is None
     assert connection._state in {State.CLOSED, State.LINGER}
-    return bytes(transport.sent)
+    return secure.opened() if secure else bytes(transport.sent)
 
 
 async def _settled(connection: Connection) -> None:

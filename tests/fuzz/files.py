@@ -143,7 +143,10 @@ def rules_file(data: bytes) -> bool:
         return False
     peer = _peer(data)
     assert peer is not None
-    assert isinstance(peer.value, dict)
+    if not isinstance(peer.value, dict):
+        assert peer.value in {"", "~", "null", "Null", "NULL"}
+        assert rules.rules == ()
+        return False
     assert set(peer.value) == {"rules"}
     assert len(rules.rules) == len(peer.value["rules"])
     _check_rules(rules, peer.value["rules"])

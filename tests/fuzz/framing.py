@@ -28,12 +28,12 @@ def heard(stream: bytes, *, skip_lines: bool = False) -> list[Heard]:
     """Read requests until h11 refuses or the bytes end; a CONNECT is the last one, what follows it is another protocol.
 
     Three things are ours on purpose, so h11 gets them in its own way: raw octets above 127 in a target are escaped
-    (clients send them), a CONNECT may lack its Host (Python before 3.12), and with `skip_lines` one empty line before
-    a request is passed over (RFC 9112 section 2.2).
+    (clients send them), a CONNECT may lack its Host (Python before 3.12), and with `skip_lines` empty lines before
+    a request are passed over (RFC 9112 section 2.2).
     """
     found: list[Heard] = []
     while stream:
-        if skip_lines and stream.startswith(b"\r\n"):
+        while skip_lines and stream.startswith(b"\r\n"):
             stream = stream[2:]
         one = _one(stream)
         if one is None:

@@ -6,7 +6,7 @@ import hashlib
 import re
 from urllib.parse import unquote, urlsplit
 
-from tests.fuzz.bench import FORGET, IN_TUNNEL, LIMITS, VANISH, Bench, converse, the_bench
+from tests.fuzz.bench import FORGET, LIMITS, VANISH, Bench, converse, inside, the_bench
 from tests.fuzz.case import Case, pieces
 from tests.fuzz.framing import Heard, heard
 from tests.fuzz.heads import WORDS
@@ -35,7 +35,7 @@ def _check_answers(bench: Bench, flags: int, stream: bytes, sent: bytes) -> list
     """Pair every answer with the request that h11 reads in the same place; give the statuses, but those of tunnels."""
     asked = heard(stream)
     statuses: list[int] = []
-    tunnel = bool(flags & IN_TUNNEL)
+    tunnel = inside(flags)
     at = 0
     while sent:
         if sent[0] == 0x16 or sent[0] == 0x15:
@@ -100,6 +100,8 @@ _H = b" HTTP/1.1\r\nHost: files.example.org\r\n"
 _A = b"GET http://files.example.org/a" + _H
 _UPLOAD = hashlib.sha256(b"abc").hexdigest().encode()
 _SEEDS = (
+    b"\x40\0GET /a" + _H + b"\r\nHEAD /big" + _H + b"Connection: close\r\n\r\n",
+    b"\xc0\7POST /a" + _H + b"Content-Length: 5\r\n\r\nhelloGET /big" + _H + b"Range: bytes=-9\r\n\r\n",
     b"\0\0" + _A + b"\r\n",
     b"\0\7" + _A + b"Range: bytes=2-5\r\n\r\n" + _A + b"\r\n",
     b"\1\0GET /a" + _H + b"Connection: close\r\n\r\n",

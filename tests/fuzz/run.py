@@ -51,6 +51,7 @@ _STRUCTURED = 0.6
 # What libFuzzer says of its progress.
 _PROGRESS = re.compile(r"^(#[0-9]+|INFO:|Done|MS:).*\n", re.MULTILINE)
 _COUNTERS = struct.Struct("QQ")
+_ROW = re.compile(r"^\| `(.+)` \| " + r" \| ".join([r"([0-9,]+)"] * 5) + r" \|$", re.MULTILINE)
 _TABLE = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- /measured -->)", re.DOTALL)
 
 
@@ -117,9 +118,22 @@ def table(runs: list[Run]) -> Iterator[str]:
     yield f"| all | {total[0]:,} | {total[1]:,} | {total[2]:,} | {sum(run.seconds for run in runs):.0f} | {found} |"
 
 
-def written(document: str, lines: list[str]) -> str:
-    """Put a table into the document's place for it."""
+def written(document: str, runs: list[Run]) -> str:
+    """Put runs into the document's table; rows of other targets stay."""
+    rows = {run.target: run for run in [*_read(document), *runs]}
+    lines = table([rows[name] for name in sorted(rows, key=_order)])
     return _TABLE.sub(lambda _found: "\n".join(lines) + "\n", document)
+
+
+def _read(document: str) -> Iterator[Run]:
+    found = _TABLE.search(document)
+    for target, *cells in _ROW.findall(found.group() if found else ""):
+        tried, accepted, corpus, seconds, findings = (int(cell.replace(",", "")) for cell in cells)
+        yield Run(target, tried, accepted, seconds, corpus, "an earlier one" if findings else None)
+
+
+def _order(target: str) -> int:
+    return TARGETS.index(target) if target in TARGETS else len(TARGETS)
 
 
 def _child(counters: Path, target: str, arguments: list[str]) -> None:
@@ -153,6 +167,7 @@ def _child(counters: Path, target: str, arguments: list[str]) -> None:
     def _mutate(data: bytes, limit: int, seed: int) -> bytes:
         rng = random.Random(seed)  # noqa: S311  libFuzzer wants it repeatable
         if rng.random() < _STRUCTURED:
+            data = data if rng.random() < _STRUCTURED else rng.choice(case.seeds)
             data = mutated(case, data, rng)
             return data[:limit] if rng.random() < _STRUCTURED else bytes(atheris.Mutate(data[:limit], limit))
         return bytes(atheris.Mutate(data, limit))
@@ -169,7 +184,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--inputs", type=int, help="for each target, within --seconds")
     parser.add_argument("--corpus", type=Path, help="a folder to begin with and to leave what is learnt in")
     parser.add_argument("--input", type=Path, help="try this one input and nothing else")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/fuzzing.md")
+    parser.add_argument("--write", action="store_true", help="put the rows into the table of docs/fuzzing.md")
     options = parser.parse_args()
     unknown = set(options.targets) - set(TARGETS)
     if unknown:
@@ -201,10 +216,9 @@ def main() -> int:
         if run.finding:
             print(run.finding, f"the inputs: {folder}/{name}-*", sep="\n", flush=True)
         runs.append(run)
-    lines = list(table(runs))
-    print("\n".join(lines))
+    print("\n".join(table(runs)))
     if options.write:
-        DOCUMENT.write_text(written(DOCUMENT.read_text(), lines))
+        DOCUMENT.write_text(written(DOCUMENT.read_text(), runs))
     found = any(run.finding for run in runs)
     if not found:
         shutil.rmtree(folder)

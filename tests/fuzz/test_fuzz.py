@@ -102,13 +102,16 @@ def test_how_a_stream_is_cut_loses_nothing() -> None:
     assert len(case.pieces(stream, 1)) == len(stream)
 
 
-def test_the_table_goes_into_its_place_and_nowhere_else() -> None:
-    runs = [run.Run("a", 1000, 20, 3.2, 4, None), run.Run("b", 1, 0, 1.0, 1, "Traceback")]
+def test_rows_go_into_the_documents_table_and_nowhere_else() -> None:
+    runs = [run.Run("body", 1, 0, 1, 1, "Traceback"), run.Run("head", 1000, 20, 3, 4, None)]
+    empty = "before\n<!-- measured -->\n<!-- /measured -->\nafter\n"
+    first = run.written(empty, runs)
     lines = list(run.table(runs))
     assert lines[-1] == "| all | 1,001 | 20 | 5 | 4 | 1 |"
-    document = "before\n<!-- measured -->\nold\n<!-- /measured -->\nafter\n"
-    assert run.written(document, lines) == document.replace("old", "\n".join(lines))
-    assert "<!-- measured -->" in run.DOCUMENT.read_text()
+    assert first == "\n".join(["before", "<!-- measured -->", *lines, "<!-- /measured -->", "after", ""])
+    again = run.Run("body", 7, 2, 2, 3, None)
+    assert run.written(first, [again]) == run.written(empty, [again, runs[1]])
+    assert run._TABLE.search(run.DOCUMENT.read_text()) is not None
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.events import Outcome
+from hermit_proxy.key import Request
+from hermit_proxy.snapshot.entry import Entry
 from tests.support.origin import Asked, Origin, Response, text
 from tests.support.recording import recording
 from tests.support.testca import TestCA, make_ca
@@ -56,8 +59,10 @@ def test_a_second_request_is_replayed_from_the_store(tmp_path: Path, origin: Ori
     assert origin.count("/file") == 1
 
 
-def test_parallel_requests_are_fetched_once(tmp_path: Path, origin: Origin, ca: TestCA) -> None:
-    release = threading.Event()
+def test_parallel_requests_are_fetched_once(
+    tmp_path: Path, origin: Origin, ca: TestCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, waiting = threading.Event(), threading.Semaphore(0)
 
     def slow(_asked: Asked) -> Response:
         release.wait(20)
@@ -65,10 +70,18 @@ def test_parallel_requests_are_fetched_once(tmp_path: Path, origin: Origin, ca: 
 
     origin.route("/slow", slow)
     with recording(tmp_path, ALLOW, trust=ca.ca) as run, ThreadPoolExecutor(4) as pool:
+        flights = run.recorder._shared.flights
+        wait = flights.wait
+
+        async def telling(request: Request, key_url: str) -> tuple[bool, Entry | None]:
+            waiting.release()
+            return await wait(request, key_url)
+
+        monkeypatch.setattr(flights, "wait", telling)
         answers = [pool.submit(run.get, origin.url("127.0.0.1", "/slow")) for _ in range(4)]
-        while len(run.recorder._exchanges.open_exchanges()) < 4:
-            pass
+        followers = [waiting.acquire(timeout=20) for _ in range(3)]
         release.set()
+        assert followers == [True] * 3
         assert {answer.result().body for answer in answers} == {b"once"}
         outcomes = sorted(event.outcome.value for event in run.events)
         assert outcomes == ["recorded", "replayed", "replayed", "replayed"]
@@ -219,13 +232,14 @@ def test_a_credential_in_the_query_is_refused_unless_the_rule_drops_it(
 ) -> None:
     origin.route("/file", b"x")
     dropping = '- {pattern: "127.0.0.1:.*/.*", action: ALLOW, query: ignore}\n'
-    for name, rules, status in (("kept", ALLOW, 403), ("dropped", dropping, 200)):
+    hint = "`query: ignore`, or `query: [names]` without api_key, at the rule in line 2"
+    for name, rules, status, told in (("kept", ALLOW, 403, hint), ("dropped", dropping, 200, None)):
         (tmp_path / name).mkdir()
         with recording(tmp_path / name, rules, trust=ca.ca) as run:
             assert run.get(origin.url("127.0.0.1", "/file?api_key=geheim")).status == status
             log = (run.rundir / "requests.jsonl").read_text()
             assert "geheim" not in log
-            assert "query: ignore" in (run.last.hint or "query: ignore")
+            assert run.last.hint == told
     assert origin.count("/file") == 1
 
 
@@ -294,6 +308,33 @@ def test_an_answer_that_reflects_the_credential_does_not_reach_the_client(
         assert got.status == 403 or not got.whole
         assert (run.last.outcome, run.last.entry) == (Outcome.REFUSED, None)
         assert list(run.session.store.bodies()) == []
+
+
+@pytest.mark.parametrize(("coding", "refused"), [("gzip", True), ("identity, br", True), ("identity", False)])
+def test_a_compressed_answer_to_a_credential_is_refused_because_nobody_can_look_into_it(
+    tmp_path: Path, origin: Origin, ca: TestCA, coding: str, refused: bool
+) -> None:
+    origin.route(
+        "/private/x",
+        lambda asked: text(gzip.compress(asked.headers["authorization"].encode()), content_encoding=coding),
+    )
+    rules = f'- {{pattern: "127.0.0.1:{origin.port}/private/.*", action: ALLOW, credential: private}}\n'
+    bindings = _credential(tmp_path, origin.port)
+    with recording(tmp_path, rules, trust=ca.ca, change=lambda s: replace(s, credentials=bindings)) as run:
+        got = run.get(origin.url("127.0.0.1", "/private/x"))
+        assert (got.status, run.last.outcome) == ((403, Outcome.REFUSED) if refused else (200, Outcome.RECORDED))
+        assert ("compressed" in (run.last.reason or "")) == refused
+        assert len(list(run.session.store.bodies())) == (not refused)
+
+
+def test_a_compressed_answer_without_a_credential_is_recorded_as_it_came(
+    tmp_path: Path, origin: Origin, ca: TestCA
+) -> None:
+    packed = gzip.compress(b"x")
+    origin.route("/file", text(packed, content_encoding="gzip"))
+    with recording(tmp_path, ALLOW, trust=ca.ca) as run:
+        assert run.get(origin.url("127.0.0.1", "/file")).body == packed
+        assert run.last.outcome is Outcome.RECORDED
 
 
 def test_plain_http_is_recorded_too(tmp_path: Path) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from mitmproxy import http
+from mitmproxy import http, tls
 
 from hermit_proxy import guard
 from hermit_proxy.events import Outcome
+from hermit_proxy.recorder.budget import Budget
 from tests.support.origin import Asked, Origin, Response, text
-from tests.support.recording import Recording, recording
+from tests.support.recording import Client, Recording, recording
 from tests.support.testca import TestCA, make_ca
 
 ALLOW = '- {pattern: ".*/.*", action: ALLOW}\n- {pattern: "127.0.0.1:.*/.*", action: ALLOW}\n'
@@ -175,13 +176,46 @@ def test_connect_to_what_is_no_host_is_refused(tmp_path: Path, authority: str) -
         assert run.last.outcome is Outcome.REFUSED
 
 
+class WatchedBudget(Budget):
+    """Tells other threads when somebody takes, waits or gives back."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.taken, self.queued, self.given = (threading.Semaphore(0) for _ in range(3))
+
+    async def take(self, holder: str, size: int) -> None:
+        if not self.has(holder, size):
+            self.queued.release()
+        before = self.free
+        await super().take(holder, size)
+        if self.free < before:
+            self.taken.release()
+
+    def keep(self, holder: str, size: int) -> None:
+        before = self.free
+        super().keep(holder, size)
+        if self.free > before:
+            self.given.release()
+
+
+class NotingTls:
+    """Learns of a failed handshake after the addon that logs it."""
+
+    def __init__(self) -> None:
+        self.failed = threading.Event()
+
+    def tls_failed_client(self, _data: tls.TlsData) -> None:
+        self.failed.set()
+
+
 def test_a_client_that_does_not_trust_the_ca_is_told_of_in_the_log(tmp_path: Path, origin: Origin, ca: TestCA) -> None:
-    with recording(tmp_path, ALLOW, trust=ca.ca) as run:
+    noted = NotingTls()
+    with recording(tmp_path, ALLOW, trust=ca.ca, addons=(noted,)) as run:
         run.trust.write_bytes(ca.ca.read_bytes())
         with pytest.raises(OSError, match="certificate"):
             run.get(origin.url("127.0.0.1", "/file"))
-        while not run.events:
-            pass
+        assert noted.failed.wait(20)
+        assert [event.outcome for event in run.events] == [Outcome.FAILED]
         assert "CA" in (run.last.hint or "")
 
 
@@ -247,7 +281,10 @@ LIES = {
     "carriage return": OK + b"X: a\rSet-Cookie: b\r\nContent-Length: 1\r\n\r\nx",
     "endless head": OK + b"X: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 80_000,
     "endless chunk size": OK + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"a" * 2_500_000,
-    "trailers": OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: y\r\n\r\n",
+    "trailers that are none": OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nno colon\r\n\r\n",
+    "endless trailers": OK
+    + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    + b"X: aaaaaaaaaaaaaaaaaaaa\r\n" * 120_000,
 }
 
 
@@ -265,6 +302,51 @@ def test_a_server_that_lies_is_not_recorded(tmp_path: Path, origin: Origin, ca: 
         assert run.get(origin.url("127.0.0.1", "/file")).status == 200
 
 
+def test_the_trailers_of_an_answer_are_dropped_and_the_answer_ends_well(
+    tmp_path: Path, origin: Origin, ca: TestCA
+) -> None:
+    head = b"Content-Type: text/plain\r\nTrailer: X-Digest\r\nTransfer-Encoding: chunked\r\n\r\n"
+    origin.route("/trailers", Response(raw=OK + head + b"5\r\nwhole\r\n0\r\nX-Digest: y\r\n\r\n"))
+    with recording(tmp_path, ALLOW, trust=ca.ca) as run, run.client() as client:
+        client.tunnel(f"127.0.0.1:{origin.port}")
+        for _ in range(2):  # The second is the replay, on the same connection.
+            client.send(f"GET /trailers HTTP/1.1\r\nHost: 127.0.0.1:{origin.port}\r\n\r\n".encode())
+            got = client.receive()
+            assert (got.status, got.body, got.whole) == (200, b"whole", True)
+            assert not {"trailer", "x-digest"} & set(got.headers)
+        assert [event.outcome for event in run.events] == [Outcome.RECORDED, Outcome.REPLAYED]
+
+
+@pytest.mark.parametrize(
+    ("head", "goodbye", "outcome"),
+    [
+        (b"", False, Outcome.FAILED),
+        (b"", True, Outcome.RECORDED),
+        (b"Content-Length: 4\r\n", False, Outcome.RECORDED),
+    ],
+    ids=["cut off by whoever is in between", "ended by close_notify", "whole by its length"],
+)
+def test_a_body_over_tls_that_only_the_connection_ends_needs_the_servers_own_end(
+    tmp_path: Path, ca: TestCA, head: bytes, goodbye: bool, outcome: Outcome
+) -> None:
+    def serve(server: socket.socket) -> None:
+        with ca.server_context("http/1.1").wrap_socket(server.accept()[0], server_side=True) as connection:
+            connection.recv(4096)
+            connection.sendall(OK + head + b"\r\nhalf")
+            if goodbye:
+                with suppress(OSError):  # The proxy hangs up without a word of its own.
+                    connection.unwrap()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, recording(tmp_path, ALLOW, trust=ca.ca) as run:
+        thread = threading.Thread(target=serve, args=(server,))
+        thread.start()
+        got = run.get(f"https://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+        assert got.whole == (outcome is Outcome.RECORDED)
+        assert [event.outcome for event in run.events] == [outcome]
+        assert len(list(run.session.store.bodies())) == (outcome is Outcome.RECORDED)
+
+
 def test_a_body_without_a_length_reaches_the_client_in_chunks_and_is_recorded(tmp_path: Path) -> None:
     with Origin() as plain, recording(tmp_path, ALLOW) as run:
         plain.route("/old", Response(raw=b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end"))
@@ -274,20 +356,30 @@ def test_a_body_without_a_length_reaches_the_client_in_chunks_and_is_recorded(tm
 
 
 def test_a_body_without_a_length_that_ends_by_a_reset_is_not_recorded(tmp_path: Path) -> None:
+    arrived = threading.Event()
+
     def serve(server: socket.socket) -> None:
         connection, _ = server.accept()
         connection.recv(4096)
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"half")
-        time.sleep(0.2)  # so that the half is read before the reset overtakes it
+        arrived.wait(20)  # A reset overtakes what was not read yet.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.close()
 
     with socket.create_server(("127.0.0.1", 0)) as server, recording(tmp_path, ALLOW) as run:
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
-        got = run.get(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        with run.client() as client:
+            client.send(f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            got = b""
+            while b"half" not in got and (piece := client.sock.recv(4096)):
+                got += piece
+            arrived.set()
+            while piece := client.sock.recv(4096):
+                got += piece
         thread.join()
-        assert not got.whole
+        assert got.endswith(b"4\r\nhalf\r\n")
         assert [(event.outcome, event.entry) for event in run.events] == [(Outcome.FAILED, None)]
 
 
@@ -339,28 +431,42 @@ def test_a_client_that_leaves_in_the_middle_is_logged_once_and_nothing_is_half_r
         assert list(run.session.store.bodies()) == []
 
 
-def _stalled(run: Recording, url: str, host: str) -> int:
-    """Ask and read nothing; give how many bytes the recorder has taken from upstream when it takes no more."""
-    with run.client() as client:
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.send(f"GET {url} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
-        before, same = -1, 0
-        while same < 10:
-            time.sleep(0.1)
-            now = sum(exchange.received for exchange in run.recorder._exchanges.open_exchanges())
-            same = same + 1 if now == before and now else 0
-            before = now
-    return before
+async def _full(run: Recording, full: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `full` set when a connection is about to wait for its client to read."""
+    (connection,) = run.recorder._shared.connections.values()
+    drain = connection.drain_writers
+
+    async def telling() -> None:
+        writer = connection.transports[connection.client].writer
+        assert isinstance(writer, asyncio.StreamWriter)
+        if writer.transport.get_write_buffer_size() > writer.transport.get_write_buffer_limits()[1]:
+            full.set()
+        await drain()
+
+    monkeypatch.setattr(connection, "drain_writers", telling)
 
 
-def test_a_client_that_does_not_read_stops_the_reading_from_upstream(tmp_path: Path) -> None:
-    size = 256 << 20
+def test_a_client_that_does_not_read_stops_the_reading_from_upstream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, full = 512 << 20, threading.Event()
     with Origin() as plain, recording(tmp_path, ALLOW) as run:
-        plain.route("/big", lambda _asked: Response(chunks=(b"x" * 65536 for _ in range(size // 65536))))
-        taken = _stalled(run, plain.url("127.0.0.1", "/big"), f"127.0.0.1:{plain.port}")
-        assert 0 < taken < 32 << 20
-        run.settle()
-        assert list(run.session.store.bodies()) == []
+        plain.route("/hello", text("hello"))
+        plain.route("/big", lambda _asked: Response(chunks=(b"x" * (1 << 20) for _ in range(size >> 20))))
+        host = f"127.0.0.1:{plain.port}"
+        with run.client() as client:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.send(f"GET http://{host}/hello HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert client.receive().body == b"hello"
+            run.run(_full(run, full, monkeypatch))
+            client.send(f"GET http://{host}/big HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert full.wait(20)
+            # While others come and go the server could send all of it, if anybody took it.
+            for number in range(100):
+                assert run.get(f"http://{host}/hello?{number}").body == b"hello"
+            (waiting,) = (one for one in run.recorder._exchanges.open_exchanges() if one.url.endswith("/big"))
+            assert 0 < waiting.received < 32 << 20
+        assert [event.outcome for event in run.events if event.url.endswith("/big")] == [Outcome.FAILED]
 
 
 def _sent_before_the_end(sock: socket.socket, size: int) -> int:
@@ -384,3 +490,61 @@ def test_internal_host_is_not_asked_through_a_tunnel(tmp_path: Path) -> None:
     with recording(tmp_path, ALLOW) as run, run.client() as client:
         assert client.tunnel("hermit.internal:443", tls=False).status == 403
         assert run.last.outcome is Outcome.REFUSED
+
+
+def _post(run: Recording, host: str, size: int) -> Client:
+    """Announce a body, and come back when the recorder is ready for it."""
+    client = run.client()
+    head = f"POST http://{host}/take?{size} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n"
+    client.send(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    while client._file.readline() != b"\r\n":
+        pass
+    return client
+
+
+def test_bodies_of_parallel_requests_share_a_budget_and_those_beyond_it_wait(tmp_path: Path) -> None:
+    size = 3 << 20
+    with Origin() as plain, recording(tmp_path, ALLOW) as run:
+        plain.route("/take", lambda asked: text(str(len(asked.body))))
+        host = f"127.0.0.1:{plain.port}"
+        budget = run.recorder._budget = WatchedBudget(5 << 20)
+        with _post(run, host, size) as first:
+            first.send(b"x" * 100_000)
+            assert budget.taken.acquire(timeout=20)
+            with _post(run, host, size + 1) as second:
+                second.send(b"x")
+                assert budget.queued.acquire(timeout=20)
+                assert budget.free == (5 << 20) - size
+                first.send(b"x" * (size - 100_000))
+                assert first.receive("POST").body == str(size).encode()
+                second.send(b"x" * size)
+                assert second.receive("POST").body == str(size + 1).encode()
+        run.settle()
+        notes = {event.url.partition("?")[2]: event.note or "" for event in run.events}
+        assert "waited" in notes[str(size + 1)]
+        assert "waited" not in notes[str(size)]
+        assert {event.outcome for event in run.events} == {Outcome.RECORDED}
+    assert budget.free == 5 << 20
+
+
+def test_a_client_that_goes_away_gives_its_share_of_the_budget_back(tmp_path: Path) -> None:
+    with Origin() as plain, recording(tmp_path, ALLOW) as run:
+        budget = run.recorder._budget = WatchedBudget(5 << 20)
+        with _post(run, f"127.0.0.1:{plain.port}", 3 << 20) as client:
+            client.send(b"x" * 100_000)
+            assert budget.taken.acquire(timeout=20)
+            assert budget.free == 2 << 20
+        assert budget.given.acquire(timeout=20)
+        assert budget.free == 5 << 20
+        assert [event.outcome for event in run.events] == [Outcome.FAILED]
+
+
+@pytest.mark.parametrize("host", ["hermit.internal:81", "hermit.internal:443"])
+def test_only_uploads_that_are_taken_may_be_larger_than_other_bodies(tmp_path: Path, host: str) -> None:
+    with recording(tmp_path, ALLOW) as run, run.client() as client:
+        head = (
+            f"PUT http://{host}/upload/sha256/{'0' * 64} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 200000000\r\n\r\n"
+        )
+        client.send(head.encode())
+        assert client.receive("PUT").status in {403, 413}
+        assert [event.outcome for event in run.events] == [Outcome.REFUSED]

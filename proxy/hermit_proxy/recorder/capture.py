@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from hermit_proxy.key import Request, vary_of
 from hermit_proxy.recorder.signatures import redacted
 from hermit_proxy.recorder.sink import PRELUDE
+from hermit_proxy.snapshot.check import MAX_SIZE, value_fits
 from hermit_proxy.snapshot.entry import KEPT_HEADERS, Entry
 
 _NEGATIVE_HEADERS = frozenset({"docker-distribution-api-version", "location", "www-authenticate"})
@@ -55,7 +56,8 @@ def entry_for(  # noqa: PLR0913  the parts of an answer
         sha256 = size = None
     elif request.method == "HEAD":
         announced = headers.get("content-length", "")
-        sha256, size = None, int(announced) if re.fullmatch(r"[0-9]{1,18}", announced) else None
+        sized = re.fullmatch(r"[0-9]{1,18}", announced) is not None and int(announced) <= MAX_SIZE
+        sha256, size = None, int(announced) if sized else None
     return Entry(
         method=request.method,
         url=key_url,
@@ -83,14 +85,14 @@ def _kept(headers: Mapping[str, str], names: frozenset[str]) -> tuple[tuple[str,
         if value is not None and name == "www-authenticate":
             value = challenge_without_tokens(value)
         # A link may be signed, as a redirect may.
-        if value and len(value) <= _MAX_VALUE and redacted(value) == value:
+        if value and len(value) <= _MAX_VALUE and value_fits(value) and redacted(value) == value:
             found.append((name, value))
     return tuple(found)
 
 
 def challenge_without_tokens(value: str) -> str:
     """Keep of a challenge (RFC 9110 section 11.6.1) its scheme and what says where a token is to be had."""
-    scheme, _, rest = value.strip().partition(" ")
+    scheme, rest = (*value.split(None, 1), "", "")[:2]
     kept = []
     position = 0
     while (part := _CHALLENGE_PART.match(rest, position)) is not None and part.end() > position:

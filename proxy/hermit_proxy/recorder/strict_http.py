@@ -94,15 +94,14 @@ class StrictHttp1Server(Http1Server):
     @property
     def holds(self) -> int:
         """Give the bytes of memory that the open request's body has or may come to have, 0 where they are few."""
-        if self._streamed:
+        reading = self.state == self.read_body
+        if self._streamed or not (reading or self.state == self.wait):
             return 0
-        if self.state == self.read_body:
-            if self._announced is None:
-                return self._observer.body_limit(self.conn.id) if self._body_bytes > SMALL else 0
-            size = self._announced
-        else:
-            size = self._body_bytes if self.state == self.wait else 0
-        return size if size > SMALL else 0
+        # It never grows once there is something: who waits for memory must hold none.
+        size = self._body_bytes if self._announced is None else self._announced
+        if size <= SMALL:
+            return 0
+        return self._observer.body_limit(self.conn.id) if reading and self._announced is None else size
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         """Read a head once it is whole, strictly first."""

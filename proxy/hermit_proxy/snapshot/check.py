@@ -59,6 +59,11 @@ def recordable(status: int) -> bool:
     return 200 <= status < 500 and status not in {206, 304, 407, 408, 425, 429}  # noqa: PLR2004  status codes
 
 
+def value_fits(value: str) -> bool:
+    """Tell whether the value of a header may stand in a snapshot: what a server sends may be anything."""
+    return len(value) <= MAX_VALUE and _VALUE.fullmatch(value) is not None
+
+
 def problems(entry: Entry) -> list[str]:
     """List what makes an entry unfit for a snapshot file, in words that begin with the field."""
     return [*_request_problems(entry), *answer_problems(entry)]
@@ -77,6 +82,8 @@ def answer_problems(entry: Entry) -> list[str]:
         found.append(f"stand-in: expected {' or '.join(STAND_INS)}, not {entry.stand_in[:40]!r}")
     if entry.stand_in is not None and entry.sha256 is not None:
         found.append("stand-in: such an entry has no sha256, because the body was a secret")
+    if entry.stand_in is not None and entry.status != 200:  # noqa: PLR2004  a token came with no other status
+        found.append("stand-in: only an answer with status 200 was a token")
     return found + _body_problems(entry)
 
 
@@ -120,7 +127,7 @@ def _pairs_problems(where: str, pairs: tuple[tuple[str, str], ...], allowed: fro
             found.append(f"{where}: {name[:40]!r} is none of {', '.join(sorted(allowed))}")
         elif name <= before:
             found.append(f"{where}: the names are not sorted, or {name!r} is there twice")
-        elif len(value) > MAX_VALUE or not _VALUE.fullmatch(value):
+        elif not value_fits(value):
             found.append(f"{where}: the value of {name!r} is too long, has control characters or space around it")
         before = name
     return found

@@ -85,9 +85,6 @@ def test_clients_that_never_finish_their_heads_hold_up_nobody(world: World, mode
             client = stack.enter_context(proxy.client())
             client.send(ask(world.good)[: 5 + number % 30] if number % 2 else b"")
         proxy.still_good()
-        started = time.monotonic()
-        proxy.still_good()
-        assert time.monotonic() - started < 8  # bounded, not timed: the clients' own timeout
     assert proxy.process.died.done()
 
 

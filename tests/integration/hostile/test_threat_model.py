@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.hostile.rows import ROWS, attack
-from tests.integration.hostile.threats import COMMAND, DOCUMENT, render, table, tests, unmarked
+from tests.integration.hostile.threats import COMMAND, DOCUMENT, proofs, render, table, unmarked
 
 
 def test_every_row_has_a_test_and_every_test_a_row() -> None:
     assert len(ROWS) >= 45
-    assert set(tests()) == set(ROWS)
+    assert set(proofs()) == set(ROWS)
     assert unmarked() == []
 
 

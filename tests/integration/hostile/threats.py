@@ -15,7 +15,7 @@ COMMAND = "python -m tests.integration.hostile.threats"
 START, END = "<!-- table -->", "<!-- end of table -->"
 
 
-def tests() -> dict[str, list[str]]:
+def proofs() -> dict[str, list[str]]:
     """Find the tests of each row in the sources, so that a test which does not load is found as well."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(FOLDER.glob("test_*.py")):
@@ -50,7 +50,7 @@ def _attacks(node: ast.FunctionDef) -> list[str]:
 
 def table() -> str:
     """Give the table, one line for each row, in the order of who attacks."""
-    found = tests()
+    found = proofs()
     lines = ["| attack | who | what | what stops it | test |", "|---|---|---|---|---|"]
     order = list(dict.fromkeys(row.who for row in ROWS.values()))
     for name, row in sorted(ROWS.items(), key=lambda item: order.index(item[1].who)):

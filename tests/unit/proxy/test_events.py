@@ -103,6 +103,7 @@ BASE = '"time":1,"method":"GET","url":"u","outcome":"failed","status":0'
         "{" + BASE + ',"duration":-Infinity}',
         "{" + BASE + ',"duration":1e999}',
         "{" + BASE + ',"duration":-1}',
+        '{"time":Infinity,' + BASE + "}",
         "{" + BASE.replace("1", "1e12", 1) + "}",
     ],
 )

@@ -154,6 +154,15 @@ def test_without_a_file_nothing_is_admitted_and_that_is_said(tmp_path: Path) -> 
     assert rules.match("GET", parse_url("https://example.org/")) is None
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_file_admits_nothing_and_says_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    rules = load_rules(path)
+    assert rules.rules == ()
+    assert rules.note == f"{path} is empty: without rules every request is refused"
+
+
 def test_an_empty_list_admits_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, "rules: []").match("GET", parse_url("https://example.org/")) is None
 
@@ -200,7 +209,6 @@ def test_two_sets_of_rules_share_no_memory_of_matches() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("", 1, "expected a rules file as a mapping"),
         ("[]", 1, "expected a rules file as a mapping (`key: value`), found a list"),
         ("rule: []", 1, "unknown key 'rule' in a rules file; did you mean `rules`?"),
         ("{}", 1, "a rules file needs the key `rules`"),

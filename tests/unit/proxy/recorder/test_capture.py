@@ -75,3 +75,29 @@ def test_a_stand_in_holds_nothing_of_the_token() -> None:
     entry = capture.token_entry(GET, URL, {"content-type": "application/json", "etag": "secret"})
     assert (entry.stand_in, entry.sha256, entry.headers) == ("token", None, (("content-type", "application/json"),))
     assert problems(entry) == []
+
+
+@pytest.mark.parametrize("value", ["a\x01b", "a\x7fb", "\x1b[2J"])
+def test_a_value_that_no_snapshot_may_hold_is_left_out(value: str) -> None:
+    entry = capture.entry_for(GET, URL, 200, {"etag": value, "content-type": "a/b"}, sha256="a" * 64, size=0)
+    assert entry.headers == (("content-type", "a/b"),)
+    assert problems(entry) == []
+
+
+def test_a_length_beyond_all_bodies_is_left_out() -> None:
+    entry = capture.entry_for(Request("HEAD", GET.target), URL, 200, {"content-length": "9" * 18})
+    assert entry.size is None
+    assert problems(entry) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("Bearer\t realm=a", "Bearer realm=a"),
+        ("Bearer\t", "Bearer"),
+        ("Basic", "Basic"),
+        (" ", ""),
+    ],
+)
+def test_white_space_in_a_challenge_is_white_space(value: str, kept: str) -> None:
+    assert capture.challenge_without_tokens(value) == kept

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermit_proxy.snapshot.check import file_name_of, is_file_name, recordable
+from hermit_proxy.snapshot.check import MAX_VALUE, file_name_of, is_file_name, problems, recordable, value_fits
+from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.target import BadTargetError, host_file_name, parse_url
 
 HOSTS = ["https://", "http://", "example.org", "EXAMPLE", ":443", ":80", ":8443", "[::1]", "127.1", "@"]
@@ -66,3 +67,27 @@ def test_statuses_that_say_not_now_or_answer_another_question_are_not_recorded()
     assert {status for status in range(100, 600) if recordable(status)} == set(range(200, 500)) - {
         206, 304, 407, 408, 425, 429
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "fits"), [(200, True), (204, False), (404, False)])
+def test_a_stand_in_is_the_body_of_an_ok(status: int, fits: bool) -> None:
+    assert (problems(Entry("GET", "https://example.org/token", status, stand_in="token")) == []) == fits
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("", True),
+        ("a\tb", True),
+        ("\xe9", True),
+        ("a ", False),
+        ("\ta", False),
+        ("a\x01b", False),
+        ("a\x7f", False),
+        ("\u0100", False),
+        ("a" * MAX_VALUE, True),
+        ("a" * (MAX_VALUE + 1), False),
+    ],
+)
+def test_a_value_is_octets_without_controls_or_space_around_them(value: str, fits: bool) -> None:
+    assert value_fits(value) is fits

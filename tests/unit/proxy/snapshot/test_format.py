@@ -107,16 +107,17 @@ def pairs(names: Iterable[str]) -> st.SearchStrategy[tuple[tuple[str, str], ...]
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
     sha256 = draw(st.none() | digests)
+    status = draw(st.integers(200, 499).filter(check.recordable))
     return Entry(
         method=draw(st.sampled_from(["GET", "POST", "PROPFIND", "M-SEARCH"])),
         url=url_of(draw(st.text(string.printable, max_size=12) | st.text(max_size=5))),
-        status=draw(st.integers(200, 499).filter(check.recordable)),
+        status=status,
         body=draw(st.none() | digests),
         vary=draw(pairs(check.VARY_NAMES)),
         sha256=sha256,
         size=None if sha256 is None else draw(st.integers(0, check.MAX_SIZE)),
         headers=draw(pairs(KEPT_HEADERS)),
-        stand_in=None if sha256 is not None else draw(st.sampled_from([None, "token"])),
+        stand_in=None if sha256 is not None or status != 200 else draw(st.sampled_from([None, "token"])),
     )
 
 
