@@ -79,7 +79,7 @@ class Evidence(Protocol):
         ...
 
 
-def decide(  # noqa: PLR0911  one return for each outcome reads better than a variable
+def decide(  # noqa: PLR0911, PLR0913  one return for each outcome, one argument for each thing that decides
     request: Request, rules: Rules, snapshot: Snapshot, evidence: Evidence, mode: Mode, *, online: bool = True
 ) -> Decision:
     """Decide by the first matching rule; everything that is not admitted is refused."""

@@ -117,7 +117,7 @@ class Rules:
 
 
 def load_rules(path: Path) -> Rules:
-    """Read a rules file; raise InputError with every mistake. A missing or empty one admits nothing, and `note` says it."""
+    """Read a rules file; raise InputError with every mistake. Where there are none, `note` says why."""
     if not path.exists() and not path.is_symlink():
         return Rules(note=f"{path} does not exist: without rules every request is refused")
     node = load(path)

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import redis
-from tests.support.repository import HOST, NETWORK, git
 
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import Entry
@@ -40,6 +39,7 @@ from hermit_proxy.store.observation import Observation
 from hermit_proxy.store.open import open_store
 from hermit_proxy.store.redis import RedisBodies
 from hermit_proxy.store.verify import verify
+from tests.support.repository import HOST, NETWORK, git
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 

@@ -7,6 +7,7 @@ everything that has come.
 from __future__ import annotations
 
 import ssl
+from collections import deque
 
 from OpenSSL import SSL
 
@@ -26,6 +27,7 @@ class TlsEndpoint:
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._closed_by_peer = False
+        self._encrypted: deque[bytes] = deque()
 
     @property
     def closed_by_peer(self) -> bool:
@@ -37,8 +39,8 @@ class TlsEndpoint:
         return self._incoming.write(data)
 
     def bio_read(self, _size: int) -> bytes:
-        """Give all that has to go to the network; raise WantReadError where there is nothing."""
-        data = self._outgoing.read()
+        """Give a part of what has to go to the network; raise WantReadError where there is nothing."""
+        data = self._encrypted.popleft() if self._encrypted else self._outgoing.read()
         if not data:
             raise SSL.WantReadError
         return data
@@ -76,9 +78,12 @@ class TlsEndpoint:
         return bytes(_SCRATCH[:filled])
 
     def sendall(self, data: bytes) -> None:
-        """Encrypt; memory takes it all at once."""
+        """Encrypt; memory takes it all at once, but not in one buffer, which would never shrink again."""
         try:
-            self._tls.write(data)
+            with memoryview(data) as view:
+                for start in range(0, len(view), _READ):
+                    self._tls.write(view[start : start + _READ])
+                    self._encrypted.append(self._outgoing.read())
         except ssl.SSLZeroReturnError:
             raise SSL.ZeroReturnError from None
         except ssl.SSLError as error:

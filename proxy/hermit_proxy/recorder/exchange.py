@@ -95,9 +95,9 @@ class Exchange:
         """Say that the request may not be, and give what it ends as."""
         return self._end(Problem(Outcome.REFUSED, status, redacted(reason), hint, broken, self.method, self.url))
 
-    def fail(self, reason: str, *, hint: str | None = None, status: int = 502) -> Problem:
-        """Say that the request could not be, and give what it ends as."""
-        return self._end(Problem(Outcome.FAILED, status, redacted(reason), hint, False, self.method, self.url))
+    def fail(self, reason: str, *, hint: str | None = None, status: int = 502, broken: bool = False) -> Problem:
+        """Say that the request could not be, and give what it ends as; `broken` where the run is worth nothing then."""
+        return self._end(Problem(Outcome.FAILED, status, redacted(reason), hint, broken, self.method, self.url))
 
     def remark(self, text: str) -> None:
         """Note what a reader should know of an answer that was given all the same."""

@@ -12,6 +12,7 @@ from mitmproxy import flow as flows
 from mitmproxy import http
 
 from hermit_proxy.bindings import Bindings
+from hermit_proxy.errors import HermitError
 from hermit_proxy.recorder.connection import RecorderConnection
 from hermit_proxy.recorder.exchange import Exchange, Exchanges
 from hermit_proxy.recorder.flights import Flights
@@ -31,6 +32,9 @@ class Engine(Protocol):
 
     def url_for_internal_host(self, path: str) -> str:
         """Give the URL under which it answers as hermit.internal."""
+
+    def trouble_with(self, entry: Entry) -> HermitError | None:
+        """Give what the store said when it could not answer with an entry."""
 
 
 class Aliases:

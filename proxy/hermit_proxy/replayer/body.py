@@ -8,11 +8,14 @@ from typing import Protocol
 
 from hermit_proxy.recorder.head import BadHeadError
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n\x00]*)?")
+_TEXT = rb"[\t\x20-\x7e\x80-\xff]*"  # no control characters, as in a head (RFC 9110 section 5.5)
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TEXT + rb")?")
 # A chunk's size with its extensions, and all trailers together.
 _MAX_LINE = 1024
 _MAX_TRAILERS = 8192
-_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:" + _TEXT)
+# They would say something else of the request than its head did (RFC 9110 section 6.5.1).
+_NO_TRAILER = re.compile(rb"(?:transfer-encoding|content-[a-z]+|host|trailer):", re.IGNORECASE)
 
 Take = Callable[[memoryview], None]
 
@@ -90,7 +93,7 @@ class ChunkedReader:
         if line is None:
             return False
         self._trailers += len(line)
-        if line and (self._trailers > _MAX_TRAILERS or not _TRAILER.fullmatch(line)):
+        if line and (self._trailers > _MAX_TRAILERS or not _TRAILER.fullmatch(line) or _NO_TRAILER.match(line)):
             raise BadHeadError(400, "trailers that are none")
         # They are read over: none of them may change what the head has said.
         return None if line else True

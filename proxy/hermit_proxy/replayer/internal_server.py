@@ -41,6 +41,7 @@ class InternalServer:
         self._limits = limits if limits is not None else Limits()
         self._secret = secrets.token_hex(32)
         self._entries: dict[str, Entry] = {}
+        self._troubles: dict[str, HermitError] = {}
         self._port = 0
         self._tunnel: Tunnel | None = None
         self._executor = ThreadPoolExecutor(_THREADS, "internal")
@@ -102,7 +103,14 @@ class InternalServer:
         if entry is None:
             return self.complain((incoming.method, "-", "there is no such thing here", _NOT_FOUND))
         found = answer(entry, incoming.method, incoming.headers)
-        return self._bodies.reply(incoming, found, _undone, _unheard)
+        return self._bodies.reply(incoming, found, _undone, lambda error: self._note(entry, error))
+
+    def trouble_with(self, entry: Entry) -> HermitError | None:
+        """Give what the store said when it last could not answer with an entry."""
+        return self._troubles.get(entry.id)
+
+    def _note(self, entry: Entry, error: HermitError) -> None:
+        self._troubles[entry.id] = error
 
     def complain(self, complaint: Complaint) -> Reply:
         """Answer what is no request of the recorder's."""
@@ -144,8 +152,4 @@ def _unlogged(_incoming: Incoming, _status: int, _sent: int, _reason: str | None
 
 
 def _undone(_sent: int, _why: str | None) -> None:
-    return
-
-
-def _unheard(_error: HermitError) -> None:
     return

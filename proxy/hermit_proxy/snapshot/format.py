@@ -17,7 +17,7 @@ MAX_FILE = 256 << 20
 
 _HEAD = f"version: {VERSION}\nentries:\n"
 _EMPTY = f"version: {VERSION}\nentries: []\n"
-_QUOTED = r'"(?:[^"\\\n]|\\["\\]|\\t|\\x[0-9a-f]{2})*"'
+_QUOTED = r'"(?:[ !#-\[\]-~]|\\["\\]|\\t|\\x[0-9a-f]{2})*"'
 _PLAIN = r"[A-Za-z][A-Za-z0-9 ./;=+*_()<>@$~^-]*"
 _SINGLE = r"'[ -&(-~]*'"
 _PAIR = re.compile(rf"([a-z-]+): (?:({_QUOTED})|({_SINGLE})|({_PLAIN}))(?:, |\Z)")

@@ -11,7 +11,7 @@ from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
 from hermit_proxy.events import Outcome
-from hermit_proxy.policy import Fetch
+from hermit_proxy.policy import Fetch, Replay
 from hermit_proxy.recorder import capture
 from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.flights import answers
@@ -75,7 +75,7 @@ class Record:
             exchange.outcome = Outcome.REPLAYED if exchange.decision is not None else Outcome.PASSED
             status = flow.response.status_code
             if status >= 500:  # noqa: PLR2004  the engine could not
-                exchange.fail("the store could not give the answer", hint="hermit store verify")
+                self._name_trouble(exchange)
             elif status >= 400 and exchange.decision is None:  # noqa: PLR2004  a forged upload, say
                 exchange.outcome, exchange.refusal = Outcome.REFUSED, f"{exchange.url} was answered with {status}"
             return
@@ -87,6 +87,14 @@ class Record:
             exchange.fail("the connection to the server broke")
         else:
             await self._finish(flow, exchange, fetch)
+
+    def _name_trouble(self, exchange: Exchange) -> None:
+        decision = exchange.decision
+        trouble = self._shared.engine.trouble_with(decision.entry) if isinstance(decision, Replay) else None
+        if trouble is None:
+            exchange.fail("the store could not give the answer", hint="hermit store verify")
+        else:
+            exchange.fail(str(trouble), hint=trouble.hint, broken=True)
 
     def _judge(self, exchange: Exchange, fetch: Fetch, headers: dict[str, str], size: int | None) -> None:
         rule = fetch.rule

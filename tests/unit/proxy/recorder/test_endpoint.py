@@ -80,11 +80,24 @@ def test_one_call_gives_all_that_has_come(tmp_path: Path) -> None:
     data = bytes(range(256)) * 400
     server.sendall(data)
     server.sendall(data)
-    move(server, client)
+    while move(server, client):
+        pass
     assert client.recv(1) == data * 2
     with pytest.raises(SSL.WantReadError):
         client.recv(1)
     assert client.get_shutdown() == 0
+
+
+def test_what_is_larger_than_a_buffer_goes_out_in_order_and_leaves_no_large_buffer_behind(tmp_path: Path) -> None:
+    client, server = pair(tmp_path)
+    shake(client, server)
+    data = bytes(range(256)) * 4000 + b"end"
+    server.sendall(data)
+    assert server._outgoing.pending == 0
+    got = b""
+    while move(server, client):
+        got += client.recv(1)
+    assert got == data
 
 
 def test_only_close_notify_is_the_peers_own_end_and_what_came_before_it_is_given_first(tmp_path: Path) -> None:
@@ -93,7 +106,8 @@ def test_only_close_notify_is_the_peers_own_end_and_what_came_before_it_is_given
     server.sendall(b"last")
     with pytest.raises(ssl.SSLWantReadError):
         server._tls.unwrap()
-    move(server, client)
+    while move(server, client):
+        pass
     assert client.recv(1) == b"last"
     assert client.closed_by_peer
     with pytest.raises(SSL.ZeroReturnError):

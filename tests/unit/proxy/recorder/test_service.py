@@ -49,15 +49,17 @@ class Supervised:
         self.ours.close()
 
 
-def supervise(made: Path, scenario: Callable[[Supervised], Coroutine[Any, Any, None]]) -> Supervised:
-    async def main() -> Supervised:
+def supervise(made: Path, scenario: Callable[[Supervised], Coroutine[Any, Any, None]]) -> list[int]:
+    """Give the codes that it ended with before its supervisor hung up."""
+
+    async def main() -> list[int]:
         run = Supervised(made)
         run.service.startService()
         try:
             await scenario(run)
+            return list(run.codes)
         finally:
             await run.stop()
-        return run
 
     return asyncio.run(main())
 
@@ -81,7 +83,7 @@ def test_it_loads_says_that_it_is_ready_and_obeys(tmp_path: Path) -> None:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
 
-    assert supervise(made, scenario).codes == []
+    assert supervise(made, scenario) == []
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_what_it_cannot_load_is_reported_with_an_exit_code(
         said = await run.hear()
         assert (said["event"], word in str(said["message"]), said["exit_code"]) == ("error", True, code)
 
-    assert supervise(made, scenario).codes == [code]
+    assert supervise(made, scenario) == [code]
 
 
 def test_a_fault_that_nobody_foresaw_is_reported_as_one_of_ours(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_fault_that_nobody_foresaw_is_reported_as_one_of_ours(tmp_path: Path) 
         run.service.fail(ZeroDivisionError("odd"))
         assert "the recorder failed: ZeroDivisionError('odd')" in str((await run.hear())["message"])
 
-    assert len(supervise(rundir(tmp_path), scenario).codes) == 1
+    assert len(supervise(rundir(tmp_path), scenario)) == 1
 
 
 def test_orders_before_it_is_ready_are_refused(tmp_path: Path) -> None:

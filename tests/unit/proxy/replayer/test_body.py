@@ -49,6 +49,8 @@ def test_an_unfinished_body_is_waited_for(chunks: list[bytes], missing: int) -> 
         b"1\na\r\n0\r\n\r\n", b"1\r\nab\r\n", b"1\r\na\n0\r\n\r\n", b"1\r\na0\r\n\r\n", b"\r\n1\r\na\r\n",
         b"ffffffffffffffff\r\n", b"1" * 2000, b"1;" + b"x" * 2000, b"0\r\nno colon\r\n\r\n", b"0\r\n: x\r\n\r\n",
         b"0\r\nX: y\n\r\n", b"0\r\n X: folded\r\n\r\n", b"0\r\n" + b"X: yyyyyyyy\r\n" * 1000, b"0\r\nX: a\0b\r\n\r\n",
+        b"0\r\nX: a\x0c\r\n\r\n", b"1;\x01\r\na\r\n0\r\n\r\n",
+        b"0\r\nTransfer-Encoding: identity\r\n\r\n", b"0\r\ncontent-length: 5\r\n\r\n", b"0\r\nHost: a\r\n\r\n",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("cuts", [1, 10_000])

@@ -162,6 +162,14 @@ def test_a_damaged_file_means_the_same_to_both_readers_or_is_refused(at: int, cu
     assert not [problem for entry in found for problem in check.problems(entry)]
 
 
+def test_a_tab_within_quotes_is_refused_by_both_readers() -> None:
+    line = '    headers: {location: "/it\'s \\"here\\""}\n'
+    assert TEXT.endswith(line)
+    tabbed = (TEXT.removesuffix(line) + line.replace("it's ", "it's\t")).encode()
+    with pytest.raises(InputError, match="a tab"):
+        parse(tabbed, PATH)
+
+
 def test_a_file_with_another_layout_means_the_same() -> None:
     laid_out = f"""\
 # Edited by hand.

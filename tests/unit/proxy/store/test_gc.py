@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from tests.support.repository import HOST, NETWORK, git
 
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import Entry
@@ -20,6 +19,7 @@ from hermit_proxy.store.files import FileStore
 from hermit_proxy.store.gc import GcReport, PoolUnknownError, gc
 from hermit_proxy.store.named import Named, PoolRepository, SnapshotUnreadableError
 from hermit_proxy.store.observation import Observation
+from tests.support.repository import HOST, NETWORK, git
 
 DAY = 24 * 3600.0
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.support.repository import HOST, NETWORK, git
 
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.named import PoolRepository, SnapshotReader, SnapshotUnreadableError
+from tests.support.repository import HOST, NETWORK, git
 
 
 def entry(name: str) -> Entry:

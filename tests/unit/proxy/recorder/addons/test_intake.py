@@ -48,6 +48,9 @@ def test_a_head_and_a_body_become_a_request_with_the_bodys_digest(shop: Workshop
     assert (exchange.request.method, exchange.request.target) == ("POST", parse_url(URL))
     assert exchange.request.body == hashlib.sha256(b"hello").hexdigest()
     assert exchange.request.headers["content-encoding"] == "gzip"
+    assert asked.request.raw_content
+    shop.shared.exchanges.close(exchange)
+    assert not asked.request.raw_content, "the memory is not waited for"
 
 
 def test_a_body_that_unpacks_to_too_much_is_refused(shop: Workshop) -> None:
