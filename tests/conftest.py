@@ -14,7 +14,7 @@ asyncioreactor.install()
 
 # How many inputs each property is tried with; script/test --all says `long` (docs/fuzzing.md).
 settings.register_profile("ci", deadline=None)
-settings.register_profile("long", deadline=None, max_examples=20_000)
+settings.register_profile("long", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HERMIT_TEST_PROFILE", "ci"))
 
 # The settings of whoever runs the tests must change no result; where a tool finds its registry and trust stays.

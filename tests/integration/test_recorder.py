@@ -299,7 +299,7 @@ REFLECTIONS = {
 def test_an_answer_that_reflects_the_credential_does_not_reach_the_client(
     tmp_path: Path, origin: Origin, ca: TestCA, reflect: object
 ) -> None:
-    origin.route("/private/x", reflect)  # type: ignore[arg-type]
+    origin.route("/private/x", reflect)  # type: ignore[arg-type]  # a table of routes
     rules = f'- {{pattern: "127.0.0.1:{origin.port}/private/.*", action: ALLOW, credential: private}}\n'
     bindings = _credential(tmp_path, origin.port)
     with recording(tmp_path, rules, trust=ca.ca, change=lambda s: replace(s, credentials=bindings)) as run:

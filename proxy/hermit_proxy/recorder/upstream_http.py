@@ -45,4 +45,4 @@ class LenientHttp1Client(Http1Client):
 
 def install() -> None:
     """Have mitmproxy's HTTP layers make this reader: they take theirs by its name, and offer no choice."""
-    http_layers.Http1Client = LenientHttp1Client  # type: ignore[attr-defined]
+    http_layers.Http1Client = LenientHttp1Client  # type: ignore[attr-defined]  # imported there, not declared

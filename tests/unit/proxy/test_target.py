@@ -245,6 +245,7 @@ def test_a_long_chain_of_escapes_is_refused_after_a_few_layers() -> None:
 
 
 def test_long_targets_do_not_stay_in_memory() -> None:
+    target_module._parse_cached.cache_clear()
     before = target_module._parse_cached.cache_info().currsize
     for number in range(50):
         parse_target("https", HOST, 443, f"/{number}/" + "a" * 10_000)

@@ -22,7 +22,7 @@ class Addon:
 
 
 class Awaited(Addon):
-    async def request(self, flow: object) -> None:  # type: ignore[override]
+    async def request(self, flow: object) -> None:  # type: ignore[override]  # addons may be either
         await asyncio.sleep(0)
         super().request(flow)
 

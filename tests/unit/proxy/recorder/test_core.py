@@ -122,3 +122,13 @@ def test_finishing_waits_for_an_answer_that_is_on_its_way(tmp_path: Path) -> Non
 
     with recording(tmp_path, ALLOW) as run:
         assert run.run(scenario(run)) == [True, True]
+
+
+def test_what_is_still_open_when_the_grace_has_passed_has_its_line_too(tmp_path: Path) -> None:
+    async def scenario(run: Recording) -> None:
+        run.recorder._exchanges.open("client", "GET", "http://example.org/")
+        await run.recorder.finish(0)
+
+    with recording(tmp_path, ALLOW) as run:
+        run.run(scenario(run))
+        assert [(event.outcome, event.reason) for event in run.events] == [(Outcome.FAILED, "the run ended first")]

@@ -1,4 +1,4 @@
-"""mitmproxy's layers find every option that they ask for, and at the value that keeps them on HTTP/1.1."""
+"""The layers of mitmproxy find every option that they ask for, at the value that keeps them on HTTP/1.1."""
 
 from __future__ import annotations
 

@@ -79,9 +79,11 @@ def test_a_body_that_was_answered_holds_nothing_and_a_whole_one_in_chunks_what_c
     assert talk.reader.holds == 0
 
 
-def test_an_upload_is_streamed_and_holds_nothing() -> None:
-    head = b"PUT http://hermit.internal/upload/x HTTP/1.1\r\nHost: hermit.internal\r\nContent-Length: %d\r\n\r\n"
-    assert said(head % 1000 + b"x").reader.holds == 0
+@pytest.mark.parametrize(("host", "holds"), [("hermit.internal", 0), ("hermit.internal:81", BIG)])
+def test_an_upload_is_streamed_and_holds_nothing(host: str, holds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_BODY_LIMIT", 10 * BIG)
+    head = f"PUT http://{host}/upload/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: {BIG}\r\n\r\n"
+    assert said(head.encode() + b"x").reader.holds == holds
 
 
 def test_a_length_over_the_limit_is_refused_before_any_of_the_body_has_come() -> None:

@@ -21,7 +21,7 @@ from hermit_proxy.store.files import FileStore
 def make(**options: object) -> tuple[Tee, Exchange, list[str]]:
     exchange = Exchange("client", "GET", "https://example.org/")
     calls: list[str] = []
-    tee = Tee(exchange, delivered=lambda: None, stop=lambda: calls.append("stop"), **options)  # type: ignore[arg-type]
+    tee = Tee(exchange, delivered=lambda: None, stop=lambda: calls.append("stop"), **options)  # type: ignore[arg-type]  # any of them
     return tee, exchange, calls
 
 

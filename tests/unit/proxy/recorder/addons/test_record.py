@@ -162,7 +162,7 @@ def test_what_the_rule_does_not_take_is_refused(shop: Workshop, url: str, header
     assert problem(exchange)[0] == "refused"
     assert exchange.problem is not None
     assert word in exchange.problem.reason
-    assert len(got) <= 10
+    assert len(got) <= (10 if "transfer_encoding" in headers else 0)
 
 
 @pytest.mark.parametrize("published", ["Fri, 01 Jan 2010 00:00:00 GMT", "no date", ""])
