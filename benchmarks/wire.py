@@ -77,7 +77,7 @@ class Bench:
         return [
             "sh",
             "-c",
-            'curl -fsS -o /dev/null -w "%{time_total}" "$@" > "$0"',
+            'curl -fsS --noproxy "" -o /dev/null -w "%{time_total}" "$@" > "$0"',
             str(note),
             *more,
             f"{self.origin.url}/{name}",

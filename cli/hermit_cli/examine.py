@@ -77,7 +77,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield fail("settings", str(error), error.hint)
         settings = Settings()
     else:
-        yield ok("settings", str(settings.source) if settings.source else "defaults, there is no file")
+        yield ok("settings", str(settings.source or f"defaults, there is no {settings_path(environ)}"))
+    yield _upstream(settings, environ)
     yield _credentials(settings)
     yield _store(settings, environ)
     bubblewrap = _bubblewrap()
@@ -130,6 +131,11 @@ def _credentials(settings: Settings) -> Finding:
     except HermitError as error:
         return fail("credentials", str(error), error.hint)
     return ok("credentials", f"{settings.credentials}, {len(files)} secrets")
+
+
+def _upstream(settings: Settings, environ: Mapping[str, str]) -> Finding:
+    opened = ", ".join(settings.upstream_allow) or "nothing, so only public addresses are asked"
+    return ok("upstream", f"upstream.allow in {settings.source or settings_path(environ)} opens {opened}")
 
 
 def _store(settings: Settings, environ: Mapping[str, str]) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -80,9 +81,20 @@ class Evidence(Protocol):
 
 
 def decide(  # noqa: PLR0911, PLR0913  one return for each outcome, one argument for each thing that decides
-    request: Request, rules: Rules, snapshot: Snapshot, evidence: Evidence, mode: Mode, *, online: bool = True
+    request: Request,
+    rules: Rules,
+    snapshot: Snapshot,
+    evidence: Evidence,
+    mode: Mode,
+    *,
+    online: bool = True,
+    refresh: bool = False,
+    fresh: Container[str] = (),
 ) -> Decision:
-    """Decide by the first matching rule; everything that is not admitted is refused."""
+    """Decide by the first matching rule; everything that is not admitted is refused.
+
+    With `refresh`, ALLOW replays only what this very run has recorded: the entries whose ids are in `fresh`.
+    """
     rule = rules.match(request.method, request.target)
     if rule is not rules.match_decoded(request.method, request.target):
         return Refuse(Reason.AMBIGUOUS)
@@ -101,7 +113,8 @@ def decide(  # noqa: PLR0911, PLR0913  one return for each outcome, one argument
             return Refuse(Reason.NOT_RECORDED, rule)
         return Replay(entry, rule) if usable else Refuse(Reason.UNOBSERVED, rule)
     if rule.action is Action.ALLOW and entry is not None and usable and _final(entry) and evidence.has_body(entry):
-        return Replay(entry, rule)
+        if not refresh or entry.id in fresh:
+            return Replay(entry, rule)
     return Fetch(rule, key_url, keep=rule.action is not Action.NO_STORE, known=entry)
 
 

@@ -22,7 +22,9 @@ class ProxySettings:
     `snapshot` is the network folder (`.hermit/network`). `store` is what `open_store` takes and `pool` the name in
     it; `observers` counts the independent recordings that an entry needs. `clock` lists the times, in seconds since
     the epoch, that the run's certificates have to be valid at. `upstream_allow` and `upstream_trust` (a PEM bundle,
-    None for the system's), and `credentials` (the bindings' file) concern recording alone. `upload_limit` is in bytes.
+    None for the system's), `credentials` (the bindings' file) and `refresh` (ask upstream for what the snapshot has,
+    too) concern recording alone. `upload_limit` is in bytes. `settings_file` is where the user's settings are or would
+    be, for hints that name it.
     """
 
     rules: Path
@@ -35,6 +37,8 @@ class ProxySettings:
     upstream_trust: Path | None = None
     credentials: Path | None = None
     upload_limit: int = DEFAULT_UPLOAD_LIMIT
+    refresh: bool = False
+    settings_file: str | None = None
 
     def write(self, rundir: Path) -> None:
         """Write the file, readable by its owner alone; it must not be there yet."""
@@ -71,6 +75,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "upstream_trust": _PATH_OR_NONE,
     "credentials": _PATH_OR_NONE,
     "upload_limit": (int,),
+    "refresh": (bool,),
+    "settings_file": _PATH_OR_NONE,
 }
 
 
@@ -79,5 +85,5 @@ def _check(fields: dict[str, Any]) -> None:
     if unknown:
         raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     for name, value in fields.items():
-        if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+        if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and _TYPES[name] != (bool,)):
             raise TypeError(f"{name} is {value!r}")

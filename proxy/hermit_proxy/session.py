@@ -114,6 +114,7 @@ class Session:
         self.on_log: Callable[[RequestEvent], None] | None = None
         self.on_fatal: Callable[[HermitError], None] | None = None
         self.failed: HermitError | None = None
+        self._fresh: set[str] = set()
         # Grows whenever an earlier decision may no longer hold.
         self.epoch = 0
         self._log = RequestLog(rundir / LOG_NAME)
@@ -156,15 +157,29 @@ class Session:
             elif not self.evidence.has_body(entry):
                 missing.append(entry)
         if unobserved or missing:
+            pool = self.settings.pool
             told = [
-                *_list("nobody has observed the answer that the snapshot claims for", unobserved),
+                *_list(f"in pool {pool}, nobody has observed the answer that the snapshot claims for", unobserved),
                 *_list("the store lacks the body of", missing),
             ]
-            raise NotHermeticError("\n".join(told), hint="hermit store fill")
+            hint = "hermit store fill"
+            if unobserved:
+                file = self.settings.settings_file or "config.yaml"
+                hint += f"    (observations belong to one pool, here {pool}; `pool:` in {file} names another)"
+            raise NotHermeticError("\n".join(told), hint=hint)
 
     def decide(self, request: Request) -> Decision:
         """Decide about a request under the rules, the snapshot and the step that runs."""
-        return policy.decide(request, self.rules, self.snapshot, self.evidence, self.mode, online=self.online)
+        return policy.decide(
+            request,
+            self.rules,
+            self.snapshot,
+            self.evidence,
+            self.mode,
+            online=self.online,
+            refresh=self.settings.refresh,
+            fresh=self._fresh,
+        )
 
     def hint(self, decision: Decision, request: Request) -> str:
         """Say which rule or command would have the request answered; empty where it needs no help."""
@@ -212,6 +227,7 @@ class Session:
     def remember(self, entry: Entry) -> None:
         """Have an entry that this run recorded and observed answer the next request for it."""
         self.snapshot.add(entry)
+        self._fresh.add(entry.id)
         self.epoch += 1
 
     def flush(self) -> None:

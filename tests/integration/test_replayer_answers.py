@@ -123,7 +123,7 @@ def test_a_post_is_found_by_its_decoded_body(replaying: Replaying, *, packed: bo
     headers = ["Content-Encoding: gzip"] if packed else []
     with replaying.tls() as sock:
         if chunked:
-            framed = b"%x;why=not\r\n%s\r\n1\r\n%s\r\n0\r\nTrailer: x\r\n\r\n" % (len(body) - 1, body[:-1], body[-1:])
+            framed = b"%x;why=not\r\n%s\r\n1\r\n%s\r\n0\r\nX-Sum: x\r\n\r\n" % (len(body) - 1, body[:-1], body[-1:])
             lines = ["POST /rpc HTTP/1.1", f"Host: {HOST}", *headers, "Transfer-Encoding: chunked", "", ""]
             sock.sendall("\r\n".join(lines).encode() + framed)
             assert read_answer(sock).body == b"pack"

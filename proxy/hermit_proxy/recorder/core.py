@@ -61,16 +61,18 @@ class Recorder:
         """Take the session, what answers from the store, both ends' TLS, and whom to tell when the run is worthless."""
         logging.getLogger("mitmproxy").setLevel(logging.ERROR)
         self._pool = ThreadPoolExecutor(_THREADS, "store")
-        self._dialer = Dialer(guard.parse_allow(list(session.settings.upstream_allow)), own_addresses, resolver)
+        settings = session.settings
+        allow = guard.parse_allow(list(settings.upstream_allow))
+        self._dialer = Dialer(allow, own_addresses, resolver, settings.settings_file)
         self._exchanges = Exchanges(session.log, lambda: session.step)
         observer, run = observer_id(os.environ), session.rundir.name
-        pool = session.settings.pool
+        pool = settings.pool
 
         def observe(entry: Entry) -> None:
             session.store.observe(pool, Observation(entry.id, entry.sha256, observer, run, time.time()))
 
         self._shared = Shared(session, bindings, observe, self._exchanges, engine, self._pool, alarm)
-        self._observer = Intake(self._shared, session.settings.upload_limit)
+        self._observer = Intake(self._shared, settings.upload_limit)
         self._budget = budget or Budget()
         self._options = layer_options()
         install()

@@ -45,11 +45,15 @@ async def resolve(host: str, port: int) -> list[guard.Address]:
 
 @dataclass(frozen=True)
 class Dialer:
-    """Connects where the guard lets it; `allow` are the operator's openings, `own` this machine's addresses."""
+    """Connects where the guard lets it; `allow` are the operator's openings, `own` this machine's addresses.
+
+    `settings_file` is where the operator writes such openings.
+    """
 
     allow: guard.Allow
     own: Callable[[], frozenset[guard.Address]]
     resolver: Resolve = resolve
+    settings_file: str | None = None
 
     async def dial(self, host: str, port: int) -> Streams:
         """Connect to a normalised host; raise DialError.
@@ -61,10 +65,14 @@ class Dialer:
         for address in addresses:
             reason = guard.refusal(address, self.allow, own, host=host, port=port)
             if reason is not None:
-                raise DialError(
-                    f"{host}: {reason}", refused=True, hint=f"the setting upstream.allow: [{_shown(host)}:{port}]"
-                )
+                raise DialError(f"{host}: {reason}", refused=True, hint=self._opening(host, port))
         return await _connect_first(addresses, host, port)
+
+    def _opening(self, host: str, port: int) -> str:
+        """Give the lines that open an address, to be pasted as they are; YAML wants an IPv6 address in quotes."""
+        opened = f'"[{host}]:{port}"' if ":" in host else f"{host}:{port}"
+        where = self.settings_file or "your config.yaml"
+        return f"if it may be asked, in {where}:\nupstream:\n  allow: [{opened}]"
 
     async def _addresses(self, host: str, port: int) -> list[guard.Address]:
         try:
@@ -104,7 +112,3 @@ async def _connect(address: guard.Address, port: int) -> Streams:
     except BaseException:
         sock.close()
         raise
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

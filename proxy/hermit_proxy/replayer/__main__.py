@@ -15,7 +15,7 @@ from hermit_proxy.replayer.hardening import harden
 def main(argv: list[str]) -> int:
     """Run until told to end, and give the exit code."""
     # By hand: argparse is a twentieth of the time that a start may take.
-    if len(argv) != 4 or argv[0] != "--control-fd" or argv[2] != "--run" or not argv[1].isdecimal():  # noqa: PLR2004
+    if len(argv) != 4 or argv[0] != "--control-fd" or argv[2] != "--run" or not argv[1].isdecimal():  # noqa: PLR2004  two options, two values
         sys.stderr.write("usage: python -m hermit_proxy.replayer --control-fd N --run RUNDIR\n")
         return ExitCode.USAGE
     control_fd, rundir = int(argv[1]), Path(argv[3])
