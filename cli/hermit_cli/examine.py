@@ -22,7 +22,7 @@ from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.process import ProxyProcess
 from hermit_proxy.proxysettings import ProxySettings
-from hermit_proxy.settings import Settings, load_settings
+from hermit_proxy.settings import Settings, config_dir, load_settings
 from hermit_proxy.store.open import open_store
 from hermit_workers.environment import Wire
 from hermit_workers.runtime import Cell
@@ -77,7 +77,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield fail("settings", str(error), error.hint)
         settings = Settings()
     else:
-        yield ok("settings", str(settings.source or f"defaults, there is no {settings_path(environ)}"))
+        yield ok("settings", str(settings.source or f"defaults, there is no {config_dir(environ) / 'config.yaml'}"))
     yield _upstream(settings, environ)
     yield _credentials(settings)
     yield _store(settings, environ)
@@ -135,7 +135,7 @@ def _credentials(settings: Settings) -> Finding:
 
 def _upstream(settings: Settings, environ: Mapping[str, str]) -> Finding:
     opened = ", ".join(settings.upstream_allow) or "nothing, so only public addresses are asked"
-    return ok("upstream", f"upstream.allow in {settings.source or settings_path(environ)} opens {opened}")
+    return ok("upstream", f"upstream.allow in {settings.source or config_dir(environ) / 'config.yaml'} opens {opened}")
 
 
 def _store(settings: Settings, environ: Mapping[str, str]) -> Finding:

@@ -48,6 +48,7 @@ async def _fetch(place: Place, rules: Path, wanted: list[Entry]) -> FillReport:
         upstream_trust=settings.upstream_trust,
         credentials=settings.credentials,
         upload_limit=settings.upload_limit,
+        settings_file=str(settings.source) if settings.source else None,
     )
     sweep(os.environ)
     with run_folder(os.environ) as rundir:

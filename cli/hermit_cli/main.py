@@ -27,17 +27,23 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = arguments[:1] if arguments and arguments[0] in COMMANDS else list(COMMANDS)
     modules = {name: import_module(COMMANDS[name]) for name in wanted}
-    parsed = _parser(modules).parse_args(arguments)
+    parser = _parser(modules)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return int(ExitCode.USAGE)
+    parsed = parser.parse_args(arguments)
     as_json = bool(getattr(parsed, "json", False))
     try:
-        return int(modules[parsed.command_name].main(parsed))
+        return _flushed(int(modules[parsed.command_name].main(parsed)))
     except HermitError as error:
         from hermit_cli.output import say_error  # noqa: PLC0415  only needed where something went wrong
 
         say_error(error, as_json=as_json)
         return int(error.exit_code)
     except BrokenPipeError:  # whoever read our output has seen enough
-        sys.stderr.close()
+        from hermit_cli.output import abandon  # noqa: PLC0415  see above
+
+        abandon(sys.stdout)
         return int(ExitCode.DONE)
     except OSError as error:
         from hermit_cli.output import say_error  # noqa: PLC0415  see above
@@ -49,6 +55,27 @@ def main(arguments: list[str] | None = None) -> int:
         return int(ExitCode.FAILED)
 
 
+class _Version(argparse.Action):
+    """Prints the version; it is looked up only where it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_args: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415  see above
+
+        print(f"hermit {version('hermit-ci')}")
+        parser.exit()
+
+
+def _flushed(code: int) -> int:
+    """Write out what is left while a reader who has gone can still be got over; give the exit code."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from hermit_cli.output import abandon  # noqa: PLC0415  only needed where something went wrong
+
+        abandon(sys.stdout)
+    return code
+
+
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
     description = "Records what a command fetches, replays it for ever, refuses the rest."
     parser = argparse.ArgumentParser(
@@ -58,6 +85,7 @@ def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     subparsers = parser.add_subparsers(dest="command_name", required=True, metavar="COMMAND")
     for module in modules.values():
         module.add_parser(subparsers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,13 +21,13 @@ _STEP = 1024
 
 def say(text: str = "") -> None:
     """Write one line for people."""
-    print(plain(text), file=sys.stderr, flush=True)
+    _say(plain(text))
 
 
 def say_styled(text: str, style: str) -> None:
     """Write one line in a colour where the terminal has them and the user has not said NO_COLOR."""
     shown = plain(text)
-    print(f"{_STYLES[style]}{shown}{_END}" if coloured(sys.stderr) else shown, file=sys.stderr, flush=True)
+    _say(f"{_STYLES[style]}{shown}{_END}" if coloured(sys.stderr) else shown)
 
 
 def say_error(error: HermitError, *, as_json: bool = False) -> None:
@@ -40,10 +41,28 @@ def say_error(error: HermitError, *, as_json: bool = False) -> None:
 
 
 def print_json(fields: Mapping[str, Any]) -> None:
-    """Write the one object of `--json`."""
-    json.dump(fields, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    """Write the one object of `--json`; a reader who has gone changes nothing about how the command ends."""
+    try:
+        json.dump(fields, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon(sys.stdout)
+
+
+def abandon(stream: TextIO) -> None:
+    """Send the rest of a stream that nobody reads to nowhere, so that the interpreter's last flush does not fail."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        abandon(sys.stderr)
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermit_cli.project import Project, find_project
-from hermit_cli.runs import find_log
+from hermit_cli.runs import find_log, results
 from hermit_proxy.errors import UsageError
 from hermit_proxy.events import RequestEvent, read_log
 from hermit_proxy.settings import Settings, load_settings
@@ -29,6 +29,12 @@ class Place:
     def pool(self) -> str:
         """Name the pool whose observations count here."""
         return self.settings.pool or self.project.pool()
+
+    def has_run(self, snapshot: Path) -> bool:
+        """Tell whether a run with this snapshot was one of this project, and of none that lies inside it."""
+        root = self.project.root
+        inside = snapshot.is_relative_to(root) and ".hermit" not in snapshot.relative_to(root).parts[1:]
+        return inside or snapshot == self.network.resolve()
 
     @contextmanager
     def store(self) -> Iterator[Store]:
@@ -54,13 +60,24 @@ def find_place(snapshot: Path | None = None) -> Place:
     return Place(project, network, load_settings(None, os.environ))
 
 
-def read_run(name: str | None) -> tuple[Path, list[RequestEvent]]:
-    """Read the log that a person names, else the last run's; raise UsageError where there is none."""
-    log = find_log(name or "last", os.environ)
+def read_run(name: str | None, place: Place) -> tuple[Path, list[RequestEvent]]:
+    """Read the log that a person names, else that of the project's last run; raise UsageError where there is none."""
+    log = _last_log(place) if name in {None, "last"} else find_log(str(name), os.environ)
     try:
         return log, list(read_log(log))
     except OSError as error:
         raise UsageError(f"the log {log} cannot be read: {error.strerror}") from error
+
+
+def _last_log(place: Place) -> Path:
+    """Find the log of the last run in this project, however it ended; another project's log says nothing here."""
+    others = []
+    for log, fields in results(os.environ):
+        if place.has_run(Path(str(fields.get("snapshot")))):
+            return log
+        others.append(log.parent.name)
+    hint = f"hermit run -- COMMAND, or name a log: --log {others[0]}" if others else "hermit run -- COMMAND"
+    raise UsageError(f"no run of the project {place.project.root} is remembered", hint=hint)
 
 
 def network_in(folder: Path) -> Path:

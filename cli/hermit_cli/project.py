@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pwd
 import re
+import stat
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from hermit_proxy.errors import UsageError
 
 # A URL or ssh's short form, `[user@]host:path`; a local path is none of them.
 _HOST = "(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
@@ -45,14 +51,65 @@ class Project:
 
 
 def find_project(start: Path) -> Project:
-    """Walk up to the folder that has `.hermit`; else the top of the git work tree; else the start itself."""
+    """Walk up to the folder that has `.hermit`; else the top of the git work tree; else the start itself.
+
+    Nothing above the top of the work tree or the user's home counts, and outside of git nothing that others could have
+    put there: a stranger's /tmp/.hermit must not rule what is built below /tmp. Raise UsageError where `.hermit`
+    belongs to somebody else.
+    """
     start = start.resolve()
+    above = _up_to_home(start)
+    top = next((folder for folder in above if _is_top(folder)), None)
+    for folder in above[: above.index(top) + 1] if top else _of_one_owner(above):
+        project = Project(folder)
+        if project.hermit_dir.exists():
+            _check_owner(project.hermit_dir, top or start)
+            return project
+    return Project(top or start)
+
+
+def _up_to_home(start: Path) -> tuple[Path, ...]:
     above = (start, *start.parents)
-    for name in (".hermit", ".git"):
-        for folder in above:
-            if (folder / name).exists():
-                return Project(folder)
-    return Project(start)
+    home = Path(os.environ.get("HOME") or "/").resolve()
+    return above[: above.index(home) + 1] if home in above else above
+
+
+def _is_top(folder: Path) -> bool:
+    """Tell whether this is the top of a work tree; a `.git` that another user has put into a shared folder is none."""
+    git = folder / ".git"
+    if not git.exists():
+        return False
+    return git.lstat().st_uid in {folder.stat().st_uid, 0, os.geteuid()}
+
+
+def _of_one_owner(above: tuple[Path, ...]) -> Iterator[Path]:
+    """Give the start, and the folders above it as long as its owner alone can put something there."""
+    owner = above[0].stat().st_uid
+    yield above[0]
+    for folder in above[1:]:
+        status = folder.stat()
+        if status.st_uid != owner or status.st_mode & stat.S_IWOTH:
+            return
+        yield folder
+
+
+def _check_owner(hermit_dir: Path, place: Path) -> None:
+    """Let root work in a checkout of a user's with that user's rules; else they are one's own, or root's."""
+    user = os.geteuid()
+    trusted = {user, 0} | ({place.stat().st_uid} if user == 0 else set())
+    for status in (hermit_dir.lstat(), hermit_dir.stat()):
+        if status.st_uid not in trusted:
+            raise UsageError(
+                f"{hermit_dir} belongs to {_user_name(status.st_uid)}, whose rules would decide what you fetch",
+                hint=f"if it is yours: chown -R {_user_name(user)} {hermit_dir}; else work in a folder of your own",
+            )
+
+
+def _user_name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
 
 
 def has_snapshot(network: Path) -> bool:

@@ -24,9 +24,20 @@ _GIT_RESULT = "application/x-git-upload-pack-result"
 
 
 def write_snapshot(  # noqa: PLR0913  the keywords are settings
-    network: Path, old: Snapshot, log: Path, *, store_url: str, pool: str, keep_unused: bool, environ: Mapping[str, str]
+    network: Path,
+    old: Snapshot,
+    log: Path,
+    *,
+    store_url: str,
+    pool: str,
+    keep_unused: bool,
+    environ: Mapping[str, str],
+    timed: bool = True,
 ) -> Recorded:
-    """Write what the run used and recorded to `network`; `old` is the snapshot that the run began with."""
+    """Write what the run used and recorded to `network`; `old` is the snapshot that the run began with.
+
+    `timed` is False where the time beside the folder is another snapshot's.
+    """
     store = open_store(store_url, environ=environ)
     try:
         evidence = PoolEvidence(store, pool)
@@ -39,7 +50,7 @@ def write_snapshot(  # noqa: PLR0913  the keywords are settings
         )
     finally:
         store.close()
-    changed = write_tree(network, update.snapshot, time=time.time(), base=old)
+    changed = write_tree(network, update.snapshot, time=time.time() if timed else None, base=old)
     difference = diff(old, update.snapshot)
     return Recorded(
         network=network,

@@ -32,9 +32,13 @@ def read_side(text: str, project: Project) -> Snapshot:
 
 def read_revision(revision: str, project: Project) -> Snapshot:
     """Read the snapshot that a commit has; a commit without one has an empty one."""
+    _check_repository(revision, project)
     try:
         tree = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{tree}}").strip()
     except HermitError as error:
+        if not _git(project, "rev-list", "--all", "--max-count=1"):
+            message = f"the repository at {project.root} has no commit yet, so there is no {revision!r}"
+            raise UsageError(message, hint="git commit, or name two folders: hermit snapshot diff A B") from error
         message = f"{revision!r} is neither a folder nor a revision of the repository at {project.root}"
         raise UsageError(message, hint="git log --oneline -- .hermit/network lists the recordings") from error
     files: dict[str, bytes] = {}
@@ -49,6 +53,16 @@ def read_revision(revision: str, project: Project) -> Snapshot:
             raise InputError([Mistake(folder / name, None, "expected a regular file")])
         files[name] = _git(project, "cat-file", "blob", blob)
     return Snapshot(entry for entries in read_files(files, folder).values() for entry in entries)
+
+
+def _check_repository(revision: str, project: Project) -> None:
+    """Pass on why git reads nothing here: there is no repository, or it belongs to somebody else."""
+    try:
+        _git(project, "rev-parse", "--git-dir")
+    except HermitError as error:
+        reason, *advice = [line.strip() for line in str(error).splitlines()]
+        mend = next((line for line in advice if line.startswith("git config")), "name two folders")
+        raise UsageError(f"{revision!r} is no folder, and {reason}", hint=mend) from error
 
 
 def _git(project: Project, *arguments: str) -> bytes:

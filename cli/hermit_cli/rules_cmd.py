@@ -9,8 +9,9 @@ from typing import Any
 
 from hermit_cli.output import print_json, say
 from hermit_cli.place import Place, find_place, read_run
+from hermit_cli.rules_file import add_rules
 from hermit_cli.shadow import shadowed
-from hermit_cli.table import counted, tell
+from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.credentials import load_bindings
 from hermit_proxy.errors import ExitCode, InputError, Mistake, UsageError
 from hermit_proxy.events import Outcome
@@ -33,8 +34,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     suggested = commands.add_parser(
         "suggest", parents=[common], help="the fewest rules that admit what a recording was refused"
     )
-    suggested.add_argument("--log", metavar="LOG", help="a file or the id of a run (default: the last run)")
+    suggested.add_argument("--log", metavar="LOG", help="a file or the id of a run (default: the project's last run)")
     suggested.add_argument("--rules", type=Path, metavar="FILE", help="default: .hermit/rules.yaml")
+    suggested.add_argument("--write", action="store_true", help="add them to the rules file, its own text kept")
     suggested.set_defaults(rules_main=_suggest)
 
 
@@ -47,7 +49,7 @@ def _check(args: argparse.Namespace) -> int:
     place = find_place()
     path = args.file or place.project.rules
     if not path.is_file():
-        raise UsageError(f"there is no rules file {path}", hint="hermit rules suggest writes one after a recording")
+        raise UsageError(f"there is no rules file {path}", hint="after a recording: hermit rules suggest --write")
     try:
         rules = load_rules(path)
         mistakes = load_bindings(place.settings.credentials).check(rules)
@@ -87,28 +89,40 @@ def _data(mistake: Mistake) -> dict[str, Any]:
 def _suggest(args: argparse.Namespace) -> int:
     place = find_place()
     path = args.rules or place.project.rules
-    log, events = read_run(args.log)
+    log, events = read_run(args.log, place)
     present = load_rules(path)
     rules = suggest(events, present)
     refused = sum(event.outcome is Outcome.REFUSED for event in events)
+    if args.write and rules:
+        add_rules(path, rules)
     if args.json:
-        print_json(
-            {"log": str(log), "refused": refused, "rules": [_rule_data(rule) for rule in rules], "yaml": as_yaml(rules)}
-        )
+        shown = {"log": str(log), "refused": refused, "rules": [_rule_data(rule) for rule in rules]}
+        print_json(shown | {"yaml": as_yaml(rules), "written": str(path) if args.write and rules else None})
         return int(ExitCode.DONE)
     if not rules:
         why = f"refused {counted(refused, 'request')}, none for want of a rule" if refused else "was refused nothing"
-        tell(f"{log}: this run {why}")
+        say(f"{log}: this run {why}")
         return int(ExitCode.DONE)
     admitted = sum(rule.requests for rule in rules)
+    if args.write:
+        _tell_written(path, rules, new=not present.rules)
+        return int(ExitCode.DONE)
     # The rules alone go to stdout, so that they can be sent into a file.
     say(f"{log}: {counted(len(rules), 'rule')} would admit {admitted} of {counted(refused, 'refused request')}")
     sys.stdout.write(as_yaml(rules))
     if present.rules:
-        say(f"next: read them, put those that you want under `rules:` in {path}, record again")
+        say(f"next: read them, put those that you want under `rules:` in {path} (--write adds all), record again")
     else:
-        say(f"next: read them, save those that you want as {path}, record again")
+        say(f"next: read them, save those that you want as {path} (--write does), record again")
     return int(ExitCode.DONE)
+
+
+def _tell_written(path: Path, rules: list[SuggestedRule], *, new: bool) -> None:
+    above = sum(rule.first for rule in rules)
+    told = f"{'wrote' if new else 'added'} {counted(len(rules), 'rule')} {'as' if new else 'to'} {path}"
+    tell(f"{told}, {above} of them above rules that matched already" if above else told)
+    tell("\n".join(aligned([(rule.pattern, counted(rule.requests, "refused request")) for rule in rules])))
+    tell("next: read them, take out what the build should not reach, record again")
 
 
 def _rule_data(rule: SuggestedRule) -> dict[str, Any]:

@@ -28,6 +28,7 @@ goes to stderr, and stdout has one object at the end."""
 
 
 _MODE_HELP = "auto (the default) is hermetic where there is a snapshot, else record"
+_REFRESH_HELP = "record, and ask upstream for what the snapshot has, too (ALLOW is taken as REFRESH)"
 _CACHES_HELP = "let tools use your caches; what those answer is not recorded"
 
 
@@ -45,6 +46,12 @@ class Options:
     keep_caches: bool
     quiet: bool
     json: bool
+    refresh: bool = False
+
+    @property
+    def own(self) -> bool:
+        """Tell whether the snapshot is the project's own."""
+        return self.network.resolve() == self.project.network.resolve()
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,6 +64,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         usage="hermit run [options] -- COMMAND...",
     )
     parser.add_argument("--mode", choices=("record", "hermetic", "auto"), default="auto", help=_MODE_HELP)
+    parser.add_argument("--refresh", action="store_true", help=_REFRESH_HELP)
     parser.add_argument("--rules", type=Path, metavar="FILE", help="instead of .hermit/rules.yaml")
     parser.add_argument("--snapshot", type=Path, metavar="DIR", help="instead of .hermit/network")
     parser.add_argument("--json", action="store_true", help="print one object for programs")
@@ -93,8 +101,10 @@ def read_options(args: argparse.Namespace, folder: Path) -> Options:
         raise UsageError(f"{args.snapshot} is no folder", hint="--snapshot takes a folder of <host>.yaml files")
     network = (args.snapshot or project.network).absolute()
     mode = args.mode
+    if args.refresh and mode == "hermetic":
+        raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
     if mode == "auto":
-        mode = "hermetic" if has_snapshot(network) else "record"
+        mode = "record" if args.refresh else "hermetic" if has_snapshot(network) else "record"
     return Options(
         project=project,
         mode=mode,
@@ -106,6 +116,7 @@ def read_options(args: argparse.Namespace, folder: Path) -> Options:
         keep_caches=args.keep_caches,
         quiet=args.quiet,
         json=args.json,
+        refresh=args.refresh,
     )
 
 
@@ -132,15 +143,23 @@ def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> Run
         log = _keep_log(rundir, options.log)
     seconds = time.monotonic() - began
     recorded = None
-    if old is not None and ending.good and log is not None:
-        recorded = _write(options, settings, plan, old)
-    return _report(plan, ending, recorded, log, seconds)
+    note = None
+    if old is not None and ending.good:
+        from hermit_cli.summary import note_on_recording  # noqa: PLC0415  see above
+
+        # What asked for nothing says nothing about what a build needs; and a first snapshot has something in it.
+        nothing = not ending.counts["requests" if len(old) else "recorded"]
+        note = note_on_recording(ending.counts, had=len(old) > 0, refresh=options.refresh)
+        if log is not None and not nothing:
+            recorded = _write(options, settings, plan, old)
+    return _report(options, plan, ending, recorded, log, seconds, note)
 
 
 def _plan(options: Options, settings: Settings, rundir: Path) -> Plan:
     from hermit_cli.conduct import Plan  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.proxysettings import ProxySettings  # noqa: PLC0415  see above
+    from hermit_proxy.settings import config_dir  # noqa: PLC0415  see above
     from hermit_proxy.snapshot.recorded import read as read_recorded  # noqa: PLC0415  see above
 
     recorded = read_recorded(options.network.parent)
@@ -157,6 +176,8 @@ def _plan(options: Options, settings: Settings, rundir: Path) -> Plan:
             upstream_trust=settings.upstream_trust,
             credentials=settings.credentials,
             upload_limit=settings.upload_limit,
+            refresh=options.refresh,
+            settings_file=str(settings.source or config_dir(os.environ) / "config.yaml"),
         ),
         rundir=rundir,
         folder=Path.cwd(),
@@ -179,10 +200,20 @@ def _write(options: Options, settings: Settings, plan: Plan, old: Snapshot) -> R
         pool=plan.proxy.pool,
         keep_unused=options.keep_unused,
         environ=os.environ,
+        # The time in .hermit is that of the project's own snapshot, whatever else lies beside it.
+        timed=options.own or options.network.parent.resolve() != options.project.hermit_dir,
     )
 
 
-def _report(plan: Plan, ending: Ending, recorded: Recorded | None, log: Path | None, seconds: float) -> RunReport:
+def _report(  # noqa: PLR0913, PLR0917  what a run was and how it went
+    options: Options,
+    plan: Plan,
+    ending: Ending,
+    recorded: Recorded | None,
+    log: Path | None,
+    seconds: float,
+    note: str | None,
+) -> RunReport:
     from hermit_cli.summary import RunReport, troubles_of  # noqa: PLC0415  see above
     from hermit_proxy.events import read_log  # noqa: PLC0415  see above
 
@@ -197,7 +228,16 @@ def _report(plan: Plan, ending: Ending, recorded: Recorded | None, log: Path | N
         log=log,
         signal=ending.signal,
         recorded=recorded,
+        note=note,
+        options=_elsewhere(options),
+        own=options.own,
     )
+
+
+def _elsewhere(options: Options) -> tuple[str, ...]:
+    """Give the options that a next run needs to work on the same files."""
+    rules = () if options.rules.resolve() == options.project.rules.resolve() else ("--rules", str(options.rules))
+    return rules if options.own else ("--snapshot", str(options.network), *rules)
 
 
 def _keep_log(rundir: Path, copy: Path | None) -> Path | None:

@@ -75,18 +75,28 @@ def sweep(environ: Mapping[str, str], *, keep: int = KEPT_RUNS) -> None:
 
 
 def find_log(name: str, environ: Mapping[str, str]) -> Path:
-    """Give the log that a person means: a file, the id of a run, or `last`."""
-    if name != "last" and (Path(name).is_file() or "/" in name):
+    """Give the log that a person means: a file, or the id of a run."""
+    if Path(name).is_file() or "/" in name:
         return Path(name)
     runs = runs_dir(environ)
     logs = sorted(runs.glob(f"[0-9]*/{LOG_NAME}"))
-    if name == "last" and logs:
-        return logs[-1]
     if (found := runs / name / LOG_NAME) in logs:
         return found
     known = ", ".join(log.parent.name for log in logs[-3:])
     hint = f"one of: {known}" if known else "hermit run -- COMMAND"
     raise UsageError(f"no log of a run {name!r} in {runs}", hint=hint)
+
+
+def results(environ: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Give the log and the result of each run that has both, the last one first."""
+    for path in sorted(runs_dir(environ).glob(f"[0-9]*/{RESULT_NAME}"), reverse=True):
+        try:
+            fields = json.loads(path.read_text())
+        except (OSError, ValueError):  # of a run that ended badly: it vouches for nothing
+            continue
+        log = path.with_name(LOG_NAME)
+        if isinstance(fields, dict) and log.exists():
+            yield log, fields
 
 
 def _fresh(runs: Path) -> tuple[Path, int]:

@@ -30,7 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     where = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     where.add_argument("--snapshot", type=Path, metavar="DIR", help="the snapshot's folder (.hermit/network)")
     log = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    log.add_argument("--log", metavar="LOG", help="the log of a run: a file or the run's id (default: the last run)")
+    log.add_argument(
+        "--log", metavar="LOG", help="the log of a run: a file or the run's id (default: the project's last run)"
+    )
 
     show = commands.add_parser("show", parents=[common, where], help="list hosts, or the entries of one")
     show.add_argument("host", nargs="?", metavar="HOST", help="list this host's entries")
@@ -74,7 +76,7 @@ def _diff(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     if args.json and args.har == "-":
         raise UsageError("--json and --har - both want stdout", hint="name a file: --har run.har")
-    log, events = read_run(args.log)
+    log, events = read_run(args.log, find_place())
     document = har(events, version=_version())
     text = json.dumps(document, indent=1) + "\n"
     if args.har == "-":

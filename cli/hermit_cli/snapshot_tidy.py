@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from hermit_cli.output import print_json
 from hermit_cli.place import Place, find_place, read_run
-from hermit_cli.runs import LOG_NAME, RESULT_NAME, runs_dir
+from hermit_cli.runs import results
 from hermit_cli.snapshot_show import entry_data
 from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.errors import ExitCode, UsageError
@@ -39,7 +37,7 @@ def migrate(args: argparse.Namespace) -> int:
 def prune(args: argparse.Namespace) -> int:
     """Drop the entries that a run did not use; nothing is added and nothing else changes."""
     place = find_place(args.snapshot)
-    log, events = read_run(args.log or str(last_good_log(place)))
+    log, events = read_run(args.log or str(last_good_log(place)), place)
     old = read_tree(place.network)
     dropped = updated(old, events).pruned
     if len(dropped) == len(old) and dropped:
@@ -68,21 +66,11 @@ def last_good_log(place: Place) -> Path:
 
     A failed run has not used what comes after its failure, and another project's log says nothing here.
     """
-    for result in sorted(runs_dir(os.environ).glob(f"[0-9]*/{RESULT_NAME}"), reverse=True):
-        fields = _read(result)
-        log = result.with_name(LOG_NAME)
+    for log, fields in results(os.environ):
         same = fields.get("snapshot") == str(place.network.resolve())
-        if same and fields.get("exit_code") == int(ExitCode.DONE) and log.exists():
+        if same and fields.get("exit_code") == int(ExitCode.DONE):
             return log
     raise UsageError(
         f"no successful run with {place.network} is remembered",
         hint="hermit run -- COMMAND, and prune again; or vouch for a log: hermit snapshot prune --log FILE",
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        fields = json.loads(path.read_text())
-    except (OSError, ValueError):  # of a run that ended badly: it vouches for nothing
-        return {}
-    return fields if isinstance(fields, dict) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.policy import Mode, Reason
 
 _SHOWN = 10
+_UNREACHED = (
+    "no request reached the proxy: only HTTP and HTTPS through the proxy variables works here;"
+    " the loopback is the command's own (docs/environment.md)"
+)
 _COUNTED = ("requests", "replayed", "recorded", "passed", "refused", "failed")
 
 
@@ -48,7 +52,8 @@ class RunReport:
     """Is one run as it ended.
 
     `status` is the command's own (128 + n for signals), `seconds` how long it took, `counts` the proxy's counts
-    by name (`bytes` among them), `signal` the name of what interrupted it.
+    by name (`bytes` among them), `signal` the name of what interrupted it, `note` what a reader of a recording should
+    know. `options` are those that name other files than the project's, and `own` says that the snapshot is its own.
     """
 
     mode: Mode
@@ -60,6 +65,9 @@ class RunReport:
     log: Path | None
     signal: str | None = None
     recorded: Recorded | None = None
+    note: str | None = None
+    options: tuple[str, ...] = ()
+    own: bool = True
 
     @property
     def exit_code(self) -> ExitCode:
@@ -93,25 +101,31 @@ class RunReport:
             **self.counts,
             "unanswered": [_as_json(trouble) for trouble in self.troubles],
             "snapshot": snapshot,
+            "note": self.note,
             "log": str(self.log) if self.log else None,
             "next": self.next_step(),
         }
 
     def next_step(self) -> str | None:
         """Say what the reader most likely wants to do now."""
-        reasons = {trouble.reason for trouble in self.troubles if trouble.broken}
-        command = shlex.join(self.command)
+        broken = [trouble for trouble in self.troubles if trouble.broken]
+        reasons = {trouble.reason for trouble in broken}
         if any(reason.startswith(Reason.UNOBSERVED.value) for reason in reasons):
-            return f"hermit store fill    (or record again: hermit run --mode record -- {command})"
+            return f"hermit store fill    (or record again: {self._again(Mode.RECORD)})"
         if any(reason.startswith((Reason.NO_RULE.value, Reason.AMBIGUOUS.value)) for reason in reasons):
             return "hermit rules suggest    (shows the fewest rules that admit what was refused)"
-        if reasons and self.mode is Mode.HERMETIC:
-            return f"hermit run --mode record -- {command}"
-        if hint := next((trouble.hint for trouble in self.troubles if trouble.broken and trouble.hint), None):
+        failed = [trouble for trouble in broken if trouble.outcome is Outcome.FAILED]
+        if reasons and self.mode is Mode.HERMETIC and not any(trouble.hint for trouble in failed):
+            return self._again(Mode.RECORD)
+        # What the store could not give is no matter for a recording: it says itself what mends it.
+        if hint := next((trouble.hint for trouble in (*failed, *broken) if trouble.hint), None):
             return hint
         if self.recorded and self.recorded.changed and self.exit_code is ExitCode.DONE:
-            return f"commit .hermit, then: hermit run --mode hermetic -- {command}"
+            return ("commit .hermit, then: " if self.own else "") + self._again(Mode.HERMETIC)
         return None
+
+    def _again(self, mode: Mode) -> str:
+        return shlex.join(["hermit", "run", "--mode", mode.value, *self.options, "--", *self.command])
 
     def say(self) -> None:
         """Tell it to people."""
@@ -121,10 +135,7 @@ class RunReport:
         ending = {ExitCode.DONE: "done", ExitCode.NOT_HERMETIC: "NOT HERMETIC"}.get(code, "failed")
         line = f"hermit {self.mode.value}: {ending} in {time_as_text(self.seconds)}; {told or 'no requests'}, {size}"
         say_styled(line, "good" if code is ExitCode.DONE else "bad")
-        if self.signal:
-            say(f"  interrupted by {self.signal}")
-        elif self.status:
-            say(f"  the command ended with {_status_as_text(self.status)}")
+        self._say_ending()
         for trouble in self.troubles[:_SHOWN]:
             _say_trouble(trouble)
         if len(self.troubles) > _SHOWN:
@@ -133,10 +144,35 @@ class RunReport:
             _say_recorded(self.recorded)
         elif self.mode is Mode.RECORD and code is not ExitCode.DONE:
             say("  the snapshot is as it was: only a run without failures and refusals writes one")
+        if self.note:
+            say(f"  {self.note}")
         if self.log:
             say_styled(f"  log: {self.log}", "dim")
         if step := self.next_step():
             say(f"  next: {step}")
+
+    def _say_ending(self) -> None:
+        if self.signal:
+            say(f"  interrupted by {self.signal}")
+        elif self.status:
+            say(f"  the command ended with {_status_as_text(self.status)}")
+            if not self.counts.get("requests"):
+                say(f"  {_UNREACHED}")
+
+
+def note_on_recording(counts: Mapping[str, int], *, had: bool, refresh: bool) -> str | None:
+    """Say why a good recording recorded nothing, where it did; `had` tells whether there was a snapshot before."""
+    if counts.get("recorded"):
+        return None
+    if not counts.get("requests") and had:
+        return "the command asked for nothing: the snapshot stays as it is; hermit snapshot prune drops what is unused"
+    if not had:
+        asked = "nothing was recorded" if counts.get("requests") else "the command asked for nothing"
+        return f"{asked}, so no snapshot was written"
+    reached = any(counts.get(name) for name in ("passed", "failed"))
+    if counts.get("replayed") and not reached and not refresh:
+        return "nothing was asked upstream: the snapshot had it all (--refresh asks again)"
+    return None
 
 
 def troubles_of(events: Iterable[RequestEvent]) -> tuple[Trouble, ...]:

@@ -112,9 +112,9 @@ def decide(  # noqa: PLR0911, PLR0913  one return for each outcome, one argument
         if entry is None:
             return Refuse(Reason.NOT_RECORDED, rule)
         return Replay(entry, rule) if usable else Refuse(Reason.UNOBSERVED, rule)
-    if rule.action is Action.ALLOW and entry is not None and usable and _final(entry) and evidence.has_body(entry):
-        if not refresh or entry.id in fresh:
-            return Replay(entry, rule)
+    wanted = rule.action is Action.ALLOW and entry is not None and (not refresh or entry.id in fresh)
+    if wanted and entry is not None and usable and _final(entry) and evidence.has_body(entry):
+        return Replay(entry, rule)
     return Fetch(rule, key_url, keep=rule.action is not Action.NO_STORE, known=entry)
 
 

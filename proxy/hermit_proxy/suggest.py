@@ -26,14 +26,19 @@ _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 class SuggestedRule:
     """Is one rule to paste; `requests` counts the refused ones that it admits.
 
-    `first` tells that it has to stand above the rules that are there, because one of them matches already.
+    `above` is the index of the rule that it has to stand above, because that one matches already; None: anywhere.
     """
 
     pattern: str
     methods: tuple[str, ...]
     query: Query
     requests: int
-    first: bool = False
+    above: int | None = None
+
+    @property
+    def first(self) -> bool:
+        """Tell whether it has to stand above a rule that is there."""
+        return self.above is not None
 
     def to_yaml(self) -> str:
         """Give the rule as an item of `rules:`."""
@@ -51,7 +56,7 @@ class SuggestedRule:
 class _Refused:
     method: str
     target: Target
-    first: bool
+    above: int | None
 
 
 def suggest(events: Iterable[RequestEvent], rules: Rules) -> list[SuggestedRule]:
@@ -60,12 +65,21 @@ def suggest(events: Iterable[RequestEvent], rules: Rules) -> list[SuggestedRule]
     for event in events:
         refused = _wanted(event, rules)
         if refused is not None:
-            groups[refused.target.authority, refused.first].append(refused)
+            groups[refused.target.authority, refused.above is not None].append(refused)
     return [
         _rule(authority, expression, members)
         for (authority, _), refused in sorted(groups.items())
         for expression, members in _clusters(authority, refused)
     ]
+
+
+def _comment(rule: SuggestedRule) -> str:
+    return f"  # {rule.requests} request{'s' if rule.requests > 1 else ''}"
+
+
+def with_comment(rule: SuggestedRule) -> str:
+    """Give the rule as an item of `rules:`, with how many requests were refused for want of it."""
+    return f"{_comment(rule)}\n{rule.to_yaml()}"
 
 
 def as_yaml(suggested: Iterable[SuggestedRule]) -> str:
@@ -74,7 +88,7 @@ def as_yaml(suggested: Iterable[SuggestedRule]) -> str:
     parts = ["rules:\n"]
     for rule in ordered:
         place = "; has to stand above the rules that are there" if rule.first else ""
-        parts.append(f"  # {rule.requests} request{'s' if rule.requests > 1 else ''}{place}\n{rule.to_yaml()}")
+        parts.append(f"{_comment(rule)}{place}\n{rule.to_yaml()}")
     return "".join(parts) if ordered else ""
 
 
@@ -89,10 +103,12 @@ def _wanted(event: RequestEvent, rules: Rules) -> _Refused | None:
     if target.host == INTERNAL_HOST or any(rule is not None and rule.action is Action.REJECT for rule in found):
         return None
     if found == (None, None):
-        return _Refused(event.method, target, first=False)
+        return _Refused(event.method, target, None)
     key_query = found[0].key_url(target).partition("?")[2] if found[0] is not None else None
     if found[0] is not found[1] or secret_parameters(key_query):
-        return _Refused(event.method, target, first=True)
+        # No higher than it must: what a rule further up rejects stays rejected.
+        matching = {id(rule) for rule in found if rule is not None}
+        return _Refused(event.method, target, next(i for i, rule in enumerate(rules.rules) if id(rule) in matching))
     return None
 
 
@@ -148,9 +164,8 @@ def _rule(authority: str, expression: str, members: list[_Refused]) -> Suggested
     methods = {one.method for one in members}
     # Who may have the body may have its length.
     methods |= {"HEAD"} if "GET" in methods else set()
-    return SuggestedRule(
-        authority + expression, tuple(sorted(methods)), _query(members), len(members), any(one.first for one in members)
-    )
+    above = min((one.above for one in members if one.above is not None), default=None)
+    return SuggestedRule(authority + expression, tuple(sorted(methods)), _query(members), len(members), above)
 
 
 def _query(members: list[_Refused]) -> Query:

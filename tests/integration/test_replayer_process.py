@@ -123,7 +123,8 @@ def test_a_snapshot_that_cannot_be_replayed_is_told_before_anything_runs(project
         failed.value
     )
     assert f"the store lacks the body of 1 request:\n  GET {URL}/lost" in str(failed.value)
-    assert (failed.value.hint, failed.value.exit_code) == ("hermit store fill", ExitCode.NOT_HERMETIC)
+    assert (failed.value.hint or "").startswith("hermit store fill ")
+    assert failed.value.exit_code is ExitCode.NOT_HERMETIC
 
 
 def test_an_edited_entry_is_named(project: Project) -> None:

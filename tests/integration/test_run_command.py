@@ -129,6 +129,48 @@ def test_recording_twice_changes_no_byte(project: Project, action: str, asked_ag
     assert (project.snapshot(), (project.root / ".hermit" / "recorded").read_bytes()) == before
 
 
+def test_a_refresh_asks_again_and_shows_what_changed_under_allow(project: Project) -> None:
+    curl = ["--", "curl", "-sSf", project.url("/file")]
+    project.run(*curl)
+    project.origin.forget()
+    assert "(--refresh asks again)" in project.run("--mode", "record", *curl)[1]
+    project.origin.route("/file", "other content\n")
+    stdout, stderr = project.run("--refresh", *curl, project.url("/file"))
+    assert stdout == "other content\n" * 2
+    assert "the snapshot has changed" in stderr
+    assert len(project.origin.asked) == 1
+
+
+def test_a_command_that_asks_for_nothing_empties_no_snapshot_and_makes_none(project: Project, tmp_path: Path) -> None:
+    project.run("--", "curl", "-sSf", project.url("/file"))
+    before = project.snapshot()
+    assert "the snapshot stays as it is" in project.run("--mode", "record", "--", "true")[1]
+    assert project.snapshot() == before
+    elsewhere = tmp_path / "new" / "network"
+    assert "no snapshot was written" in project.run("--snapshot", str(elsewhere), "--", "true")[1]
+    assert not elsewhere.parent.exists()
+
+
+def test_the_next_command_names_the_snapshot_that_this_one_named(project: Project, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "network"
+    stderr = project.run("--snapshot", str(other), "--", "curl", "-sSf", project.url("/file"))[1]
+    assert f"  next: hermit run --mode hermetic --snapshot {other} -- curl" in stderr
+    assert (other.parent / "recorded").exists()
+    assert not (project.root / ".hermit" / "recorded").exists()
+
+
+@pytest.mark.parametrize(("command", "status"), [("true", 0), ("false", 1)])
+@pytest.mark.parametrize("option", ["--json", "--keep-caches"])
+def test_a_reader_who_has_gone_changes_nothing(project: Project, command: str, status: int, option: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    hermit = [sys.executable, "-m", "hermit_cli.main", "run", option, "--", command]
+    out, err = (write, subprocess.PIPE) if option == "--json" else (subprocess.PIPE, write)
+    done = subprocess.run(hermit, cwd=project.root, text=True, check=False, stdout=out, stderr=err)
+    os.close(write)
+    assert (done.returncode, "BrokenPipe" in (done.stderr or "")) == (status, False)
+
+
 def test_an_upstream_that_changes_one_body_makes_a_difference_of_exactly_that(project: Project) -> None:
     project.rules("REFRESH")
     files = [project.url(path) for path in three_files(project)]

@@ -27,6 +27,14 @@ def test_a_machine_that_can_is_told_so() -> None:
     assert {"recorder", "replayer", "store", "bubblewrap", "git"} <= set(checks)
 
 
+def test_the_settings_file_and_what_it_opens_are_named() -> None:
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "hermit" / "config.yaml"
+    assert str(config) in doctor(0)["upstream"]["detail"]
+    config.parent.mkdir()
+    config.write_text("upstream:\n  allow: [intern.example.org, 10.0.0.0/8]\n")
+    assert doctor(0)["upstream"]["detail"] == f"upstream.allow in {config} opens intern.example.org, 10.0.0.0/8"
+
+
 def test_without_bubblewrap_the_command_that_installs_it_is_named(tmp_path: Path) -> None:
     assert doctor(4, PATH=str(tmp_path))["bubblewrap"]["mend"] == "apt-get install bubblewrap"
 

@@ -65,14 +65,26 @@ class Dialer:
         for address in addresses:
             reason = guard.refusal(address, self.allow, own, host=host, port=port)
             if reason is not None:
-                raise DialError(f"{host}: {reason}", refused=True, hint=self._opening(host, port))
+                raise DialError(f"{host}: {reason}", refused=True, hint=self._opening(address, host, port))
         return await _connect_first(addresses, host, port)
 
-    def _opening(self, host: str, port: int) -> str:
-        """Give the lines that open an address, to be pasted as they are; YAML wants an IPv6 address in quotes."""
-        opened = f'"[{host}]:{port}"' if ":" in host else f"{host}:{port}"
-        where = self.settings_file or "your config.yaml"
-        return f"if it may be asked, in {where}:\nupstream:\n  allow: [{opened}]"
+    def _opening(self, address: guard.Address, host: str, port: int) -> str | None:
+        """Give the lines that open an address, to be pasted as they are; None where none do."""
+        own = self.own()
+        for name in (host, str(address)):  # a name does not open everything that its address does
+            opened = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+            try:
+                allow = guard.parse_allow([opened])
+            except ValueError:  # an IPv4 address in IPv6 clothes
+                continue
+            if guard.refusal(address, allow, own, host=host, port=port) is None:
+                break
+        else:
+            return None
+        if opened.startswith("["):  # YAML would see a list
+            opened = f'"{opened}"'
+        where = self.settings_file or "~/.config/hermit/config.yaml"
+        return f"upstream.allow opens it; in {where}:\nupstream:\n  allow: [{opened}]"
 
     async def _addresses(self, host: str, port: int) -> list[guard.Address]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -23,6 +24,15 @@ def test_a_wrong_command_line_ends_with_2_and_says_what_is_right(arguments: tupl
     assert done.returncode == 2
     assert "usage: hermit" in done.stderr
     assert done.stdout == ""
+
+
+def test_without_a_command_the_help_is_what_is_right() -> None:
+    assert "exit codes:" in call().stderr
+
+
+def test_the_version_is_told() -> None:
+    done = call("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"hermit {version('hermit-ci')}\n", "")
 
 
 def test_the_help_names_every_command_and_every_exit_code() -> None:

@@ -49,3 +49,18 @@ def test_a_mistake_in_the_settings_is_told_with_its_line() -> None:
 def test_a_folder_may_be_the_project_or_its_hermit_folder_or_the_snapshot(tmp_path: Path, inner: str) -> None:
     (tmp_path / inner).mkdir(parents=True, exist_ok=True)
     assert network_in(tmp_path) == tmp_path / inner
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "own"),
+    [
+        (".hermit/network", True),
+        (".hermit/other", True),
+        ("elsewhere", True),
+        ("part/.hermit/network", False),
+        ("../other/.hermit/network", False),
+    ],
+)
+def test_a_run_belongs_to_the_project_that_its_snapshot_is_in(tmp_path: Path, snapshot: str, own: bool) -> None:
+    project = RecordedProject(tmp_path / "p")
+    assert find_place().has_run((project.root / snapshot).resolve()) is own

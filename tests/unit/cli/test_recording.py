@@ -41,7 +41,7 @@ def entry(store_url: Path, body: bytes) -> Entry:
     return found
 
 
-def record(tmp_path: Path, old: Snapshot, entry: Entry) -> Recorded:
+def record(tmp_path: Path, old: Snapshot, entry: Entry, *, timed: bool = True) -> Recorded:
     log = RequestLog(tmp_path / "log")
     log.write(RequestEvent(1.0, "POST", URL, Outcome.RECORDED, 200, entry=entry, entry_id=entry.id))
     log.close()
@@ -53,6 +53,7 @@ def record(tmp_path: Path, old: Snapshot, entry: Entry) -> Recorded:
         pool="pool",
         keep_unused=False,
         environ=os.environ,
+        timed=timed,
     )
 
 
@@ -74,3 +75,8 @@ def test_a_first_recording_is_told_as_new(tmp_path: Path) -> None:
     assert done.difference["new_hosts"] == ["git.example.org"]
     assert "git.example.org" in done.text
     assert (tmp_path / ".hermit" / "recorded").exists()
+
+
+def test_the_time_beside_the_folder_stays_where_it_is_another_snapshots(tmp_path: Path) -> None:
+    record(tmp_path, Snapshot(), entry(tmp_path / "store", packets()), timed=False)
+    assert not (tmp_path / ".hermit" / "recorded").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,26 @@ def test_settings_of_a_repository_run_no_program(project: RecordedProject, tmp_p
     (tmp_path / "ran").unlink()
     read_revision("HEAD", find_project(project.root))
     assert not (tmp_path / "ran").exists()
+
+
+def test_before_the_first_commit_that_is_the_reason(tmp_path: Path) -> None:
+    git("init", "-q", cwd=tmp_path)
+    with pytest.raises(UsageError, match="has no commit yet, so there is no 'HEAD'"):
+        read_side("HEAD", find_project(tmp_path))
+
+
+def test_outside_of_a_repository_git_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'HEAD' is no folder, and git rev-parse in .*: not a git repository"):
+        read_side("HEAD", find_project(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to somebody else")
+def test_a_repository_that_git_refuses_is_told_in_its_words(
+    project: RecordedProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # a developer may trust every folder
+    for path in (project.root, project.root / ".git"):
+        os.chown(path, 65534, 65534)
+    with pytest.raises(UsageError, match="detected dubious ownership") as caught:
+        read_side("HEAD", find_project(project.root))
+    assert (caught.value.hint or "").startswith("git config --global --add safe.directory")

@@ -119,14 +119,71 @@ def test_a_run_that_was_refused_nothing_needs_no_rules(
 ) -> None:
     project.log(replayed(entry("/x")))
     assert hermit("rules", "suggest") == 0
-    assert "was refused nothing" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert not out  # stdout may be sent into a rules file
+    assert "was refused nothing" in err
 
 
 def test_what_a_rule_rejects_is_not_suggested(project: RecordedProject, capsys: pytest.CaptureFixture[str]) -> None:
     project.rules.write_text('rules:\n  - pattern: "two.example.org/.*"\n    action: REJECT\n')
     project.log(refused("https://two.example.org/x"))
     assert hermit("rules", "suggest") == 0
-    assert "refused 1 request, none for want of a rule" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert not out
+    assert "refused 1 request, none for want of a rule" in err
+
+
+def test_written_rules_leave_nothing_to_suggest(project: RecordedProject, capsys: pytest.CaptureFixture[str]) -> None:
+    project.log(refused("https://two.example.org/x"), refused("https://one.example.org/y?token=s"))
+    assert hermit("rules", "suggest", "--write") == 0
+    assert f"added 2 rules to {project.rules}, 1 of them above" in capsys.readouterr().out
+    assert [rule.pattern.text for rule in load_rules(project.rules).rules] == [
+        "one.example.org/y",
+        "one.example.org/.*",
+        "two.example.org/x",
+    ]
+    written = project.rules.read_text()
+    assert hermit("rules", "suggest", "--write") == 0
+    assert capsys.readouterr().out == ""
+    assert project.rules.read_text() == written
+
+
+def test_written_rules_make_the_file_and_its_folder(
+    project: RecordedProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.log(refused("https://two.example.org/x"))
+    project.rules.unlink()
+    project.rules.parent.rmdir()
+    assert hermit("rules", "suggest", "--write", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["written"] == str(project.rules)
+    assert len(load_rules(project.rules).rules) == 1
+
+
+def test_a_run_of_another_project_suggests_nothing_here(
+    project: RecordedProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = project.log(refused("https://two.example.org/x"))
+    other = RecordedProject(tmp_path / "other")
+    other.log(refused("https://three.example.org/x"), run="20250101T000000-000001aaaa", exit_code=3)
+    assert hermit("rules", "suggest") == 0
+    assert "three.example.org" in capsys.readouterr().out
+    os.chdir(project.root)
+    assert hermit("rules", "suggest", "--log", "last") == 0
+    assert "two.example.org" in capsys.readouterr().out
+    third = RecordedProject(tmp_path / "third")
+    assert hermit("rules", "suggest") == 2
+    err = capsys.readouterr().err
+    assert f"no run of the project {third.root}" in err
+    assert "--log 20250101T000000-000001aaaa" in err
+    assert hermit("rules", "suggest", "--log", log) == 0
+
+
+def test_the_hint_for_a_missing_file_is_a_command_that_makes_it(
+    project: RecordedProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.rules.unlink()
+    assert hermit("rules", "check") == 2
+    assert "hermit rules suggest --write" in capsys.readouterr().err
 
 
 def test_without_a_run_there_is_nothing_to_suggest(project: RecordedProject) -> None:

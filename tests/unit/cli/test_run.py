@@ -51,9 +51,27 @@ def test_auto_is_hermetic_where_there_is_a_snapshot(project: Path) -> None:
     assert options(project, "--mode", "record", "--", "true").mode == "record"
 
 
+def test_a_refresh_records_even_where_there_is_a_snapshot(project: Path) -> None:
+    (project / ".hermit/network").mkdir()
+    (project / ".hermit/network/example.org.yaml").touch()
+    for mode in ("auto", "record"):
+        found = options(project, "--refresh", "--mode", mode, "--", "true")
+        assert (found.mode, found.refresh) == ("record", True)
+
+
+@pytest.mark.parametrize("path", [None, ".hermit/network", ".hermit/../.hermit/network", ".hermit/other"])
+def test_the_projects_own_snapshot_is_its_own_however_it_is_spelled(
+    project: Path, path: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    arguments = () if path is None else ("--snapshot", path)
+    assert options(project, *arguments, "--", "true").own is (path != ".hermit/other")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--refresh", "--mode", "hermetic", "--", "true"), "--refresh asks upstream"),
         ((), "no command"),
         (("--",), "no command"),
         (("--rules", "missing.yaml", "--", "true"), "no rules file"),

@@ -83,19 +83,27 @@ def test_the_oldest_logs_go(state: dict[str, str]) -> None:
     assert names(state) == kept[2:]
 
 
-def test_a_log_is_found_by_file_by_run_and_as_the_last(state: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no log of a run 'last'"):
-        runs.find_log("last", state)
+def test_a_log_is_found_by_file_and_by_run(state: dict[str, str], tmp_path: Path) -> None:
     with runs.run_folder(state) as first:
         (first / runs.LOG_NAME).touch()
-    with runs.run_folder(state) as second:
-        (second / runs.LOG_NAME).touch()
     (tmp_path / "some.jsonl").touch()
-    assert runs.find_log("last", state) == second / runs.LOG_NAME
     assert runs.find_log(first.name, state) == first / runs.LOG_NAME
     assert runs.find_log(str(tmp_path / "some.jsonl"), state) == tmp_path / "some.jsonl"
     with pytest.raises(UsageError, match="no log of a run 'other'"):
         runs.find_log("other", state)
+
+
+def test_results_come_with_their_logs_and_the_last_run_first(state: dict[str, str]) -> None:
+    for number in range(4):
+        with runs.run_folder(state) as rundir:
+            if number != 2:
+                (rundir / runs.LOG_NAME).touch()
+            runs.write_result(rundir, {"number": number})
+    (rundir / runs.RESULT_NAME).write_text("{")  # written half
+    assert [(log.name, fields["number"]) for log, fields in runs.results(state)] == [
+        (runs.LOG_NAME, 1),
+        (runs.LOG_NAME, 0),
+    ]
 
 
 def test_a_state_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> None:

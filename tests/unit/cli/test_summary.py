@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hermit_cli.summary import Recorded, RunReport, troubles_of
+from hermit_cli.summary import Recorded, RunReport, note_on_recording, troubles_of
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.policy import Mode
@@ -27,6 +27,9 @@ CHANGED = Recorded(Path("/p/.hermit/network"), True, {"added": ["x"]}, "Added (1
 
 def event(reason: str, *, broken: bool = True, url: str = "https://example.org/a") -> RequestEvent:
     return RequestEvent(0, "GET", url, Outcome.REFUSED, 403, reason=reason, hint="a rule", broken=broken)
+
+
+CORRUPT = replace(event("the body is corrupt"), outcome=Outcome.FAILED, hint="hermit store fill")
 
 
 def refused(reason: str, mode: Mode = Mode.RECORD) -> RunReport:
@@ -62,6 +65,18 @@ def test_a_broken_refusal_outweighs_the_commands_own_opinion(changes: dict[str, 
     [
         (GOOD, None),
         (replace(GOOD, recorded=CHANGED), "commit .hermit, then: hermit run --mode hermetic -- make all"),
+        (
+            replace(GOOD, recorded=CHANGED, own=False, options=("--snapshot", "/a b", "--rules", "/r")),
+            "hermit run --mode hermetic --snapshot '/a b' --rules /r -- make all",
+        ),
+        (replace(refused("gone", Mode.HERMETIC), options=("--rules", "/r")), "hermit run --mode record --rules /r --"),
+        (
+            replace(
+                refused("gone", Mode.HERMETIC),
+                troubles=troubles_of([event("the snapshot does not have it"), CORRUPT]),
+            ),
+            "hermit store fill",
+        ),
         (refused("no rule admits it"), "hermit rules suggest"),
         (refused("its address is private"), "a rule"),
         (refused("the snapshot does not have it", Mode.HERMETIC), "hermit run --mode record -- make all"),
@@ -97,6 +112,37 @@ def test_people_read_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[
     assert "the command ended with status 143 (SIGTERM)" in said
     assert "  refused: GET https://example.org/a\n      no rule admits it\n      a rule\n" in said
     assert "the snapshot is as it was" in said
+
+
+NOTHING = dict.fromkeys(("requests", "recorded", "replayed", "passed", "refused", "failed", "broken"), 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "had", "refresh", "words"),
+    [
+        ({"requests": 2, "recorded": 1, "replayed": 1}, True, False, None),
+        ({"requests": 2, "replayed": 2}, True, False, "--refresh asks again"),
+        ({"requests": 3, "replayed": 2, "refused": 1}, True, False, "--refresh asks again"),
+        ({"requests": 3, "replayed": 2, "passed": 1}, True, False, None),
+        ({"requests": 2, "replayed": 2}, True, True, None),
+        ({}, True, False, "the snapshot stays as it is; hermit snapshot prune"),
+        ({}, False, False, "asked for nothing, so no snapshot was written"),
+        ({"requests": 1, "passed": 1}, False, False, "nothing was recorded, so no snapshot was written"),
+    ],
+)
+def test_a_recording_that_recorded_nothing_says_why(
+    counts: dict[str, int], had: bool, refresh: bool, words: str | None
+) -> None:
+    note = note_on_recording({**NOTHING, **counts}, had=had, refresh=refresh)
+    assert note is None if words is None else note is not None and words in note
+
+
+def test_a_command_that_failed_without_a_request_is_told_how_to_ask(capsys: pytest.CaptureFixture[str]) -> None:
+    replace(GOOD, status=1, counts=NOTHING).say()
+    assert "no request reached the proxy" in capsys.readouterr().err
+    replace(GOOD, status=1).say()
+    replace(GOOD, counts=NOTHING).say()
+    assert "no request reached the proxy" not in capsys.readouterr().err
 
 
 def test_programs_get_the_same_as_one_object() -> None:

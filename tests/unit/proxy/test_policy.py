@@ -114,6 +114,24 @@ def test_a_variant_for_other_headers_will_do_only_where_the_server_is_not_asked(
     assert isinstance(decision, Replay if replayed else Fetch), decision
 
 
+@pytest.mark.parametrize(
+    ("action", "mode", "fresh", "replayed"),
+    [
+        (Action.ALLOW, Mode.RECORD, (), False),
+        (Action.ALLOW, Mode.RECORD, (ENTRY.id,), True),
+        (Action.REFRESH, Mode.RECORD, (ENTRY.id,), False),
+        (Action.LOCKED, Mode.RECORD, (), True),
+        (Action.ALLOW, Mode.HERMETIC, (), True),
+    ],
+)
+def test_a_refresh_asks_again_for_all_but_what_this_run_has_recorded(
+    action: Action, mode: Mode, fresh: tuple[str, ...], replayed: bool
+) -> None:
+    request, rules = Request("GET", parse_url(URL)), Rules((rule(action),))
+    decision = decide(request, rules, Snapshot([ENTRY]), Known(), mode, refresh=True, fresh=fresh)
+    assert isinstance(decision, Replay if replayed else Fetch), decision
+
+
 def test_the_first_rule_that_matches_decides() -> None:
     locked = rule(Action.LOCKED, "registry.example.org/a/.*")
     assert ask(locked, rule(Action.REJECT)) == Replay(ENTRY, locked)

@@ -14,6 +14,7 @@ from hermit_proxy.proxysettings import ProxySettings
 MADE = ProxySettings(
     Path("rules.yaml"), Path("network"), "redis://store.example.org/0", "pool/x", clock=(1.5, 2), observers=2,
     upstream_allow=("10.0.0.0/8",), upstream_trust=Path("bundle.pem"), credentials=Path("c.yaml"), upload_limit=7,
+    refresh=True, settings_file="config.yaml",
 )  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def test_a_file_that_is_there_is_not_replaced(tmp_path: Path) -> None:
         {"observers": "2"},
         {"observers": True},
         {"pool": None},
+        {"refresh": 1},
     ],
 )
 def test_anything_else_is_refused(change: dict[str, Any], tmp_path: Path) -> None:

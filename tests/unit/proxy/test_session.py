@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,24 @@ def test_what_is_not_observed_or_not_there_is_named_with_the_command_that_helps(
     lines = str(failed.value).splitlines()
     assert lines[1] == f"  GET {URL}"
     assert lines[3] == f"  GET {URL}/lost"
-    assert failed.value.hint == "hermit store fill"
+    pool = project.settings().pool
+    assert lines[0].startswith(f"in pool {pool}, nobody has observed")
+    assert (failed.value.hint or "").startswith("hermit store fill ")
+    assert f"one pool, here {pool}; `pool:` in config.yaml" in (failed.value.hint or "")
+
+
+def test_a_refresh_replays_only_what_it_has_recorded_itself(project: Project) -> None:
+    entry = project.add(URL, b"x")
+    project.rules = f"rules:\n  - {{pattern: '{HOST}/.*', action: ALLOW}}\n"
+    rundir = project.folder / "run"
+    rundir.mkdir()
+    replace(project.settings(), refresh=True).write(rundir)
+    session = Session.load(rundir, Mode.RECORD)
+    request = Request("GET", parse_url(URL))
+    assert isinstance(session.decide(request), Fetch)
+    session.remember(entry)
+    assert isinstance(session.decide(request), Replay)
+    session.close()
 
 
 def test_a_long_list_of_names_is_cut_and_counted(project: Project) -> None:

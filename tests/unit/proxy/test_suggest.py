@@ -89,7 +89,7 @@ def test_only_what_was_refused_for_want_of_a_rule_counts() -> None:
 def test_what_a_rule_admits_but_for_a_credential_is_suggested_above_it() -> None:
     rules = Rules([Rule(compile_pattern("example.org/.*"), Action.ALLOW)])
     (rule,) = suggest(refused("GET https://example.org/x?token=..."), rules)
-    assert rule == SuggestedRule("example.org/x", ("GET", "HEAD"), "ignore", 1, first=True)
+    assert rule == SuggestedRule("example.org/x", ("GET", "HEAD"), "ignore", 1, above=0)
     assert "stand above" in as_yaml([rule])
 
 

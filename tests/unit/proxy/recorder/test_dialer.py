@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from hermit_proxy import guard
 from hermit_proxy.recorder.dialer import Dialer, DialError, resolve
+from hermit_proxy.settings import load_settings
 
 LOCAL = ipaddress.ip_address("127.0.0.1")
 
@@ -33,6 +36,29 @@ def test_a_name_with_one_refused_address_is_refused(addresses: list[str]) -> Non
     with pytest.raises(DialError) as caught:
         asyncio.run(made.dial("rebinding.example.org", 443))
     assert caught.value.refused
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("intern.example.org", "10.0.0.1"),
+        ("metadata.example.org", "169.254.169.254"),
+    ],
+)
+def test_the_hint_of_a_refusal_opens_the_address_when_it_is_pasted_into_the_file_that_it_names(
+    host: str, address: str, tmp_path: Path
+) -> None:
+    made, _ = dialer([address])
+    file = tmp_path / "config.yaml"
+    with pytest.raises(DialError) as caught:
+        asyncio.run(replace(made, settings_file=str(file)).dial(host, 443))
+    first, pasted = (caught.value.hint or "").split("\n", 1)
+    assert str(file) in first
+    file.write_text(pasted + "\n")
+    allow = load_settings(file, {}).allow
+    assert guard.refusal(ipaddress.ip_address(address), allow, frozenset(), host=host, port=443) is None
 
 
 def test_a_name_is_resolved_once_and_the_judged_address_is_dialled() -> None:
