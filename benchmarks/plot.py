@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-_ROW, _LEFT, _WIDTH = 34, 430, 860
+_ROW, _LEFT, _WIDTH = 34, 520, 960
 _STYLE = 'role="img" font-family="system-ui, sans-serif" font-size="14"'
 
 

@@ -182,7 +182,9 @@ def main() -> int:
         results.mkdir(exist_ok=True)
         (results / "wire.json").write_text(json.dumps(document, indent=2) + "\n")
         (results / "wire.md").write_text(text)
-        seconds = [(f.what.replace("MiB over TLS, ", "MiB, "), f.value) for f in figures if f.unit == "s"]
+        seconds = [
+            (f.what.replace("MiB over TLS, ", "MiB, ").replace("`", ""), f.value) for f in figures if f.unit == "s"
+        ]
         (results / "wire.svg").write_text(plot.bars("Seconds, median (less is better)", seconds, "s"))
     return 0
 

@@ -11,7 +11,7 @@ from hermit_cli.output import bytes_as_text, print_json
 from hermit_cli.place import find_place
 from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.errors import ExitCode, UsageError
-from hermit_proxy.snapshot import recorded
+from hermit_proxy.snapshot import recorded, report
 from hermit_proxy.snapshot.check import file_name_of
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.tree import read_tree
@@ -109,16 +109,5 @@ def _host_data(host: str, entries: list[Entry], *, whole: bool) -> dict[str, Any
 
 def entry_data(entry: Entry) -> dict[str, Any]:
     """Give an entry as data for programs, without what says nothing."""
-    data = {
-        "id": entry.id,
-        "method": entry.method,
-        "url": entry.url,
-        "body": entry.body,
-        "vary": dict(entry.vary),
-        "status": entry.status,
-        "sha256": entry.sha256,
-        "size": entry.size,
-        "headers": dict(entry.headers),
-        "stand_in": entry.stand_in,
-    }
+    data = {"id": entry.id, **report.entry_data(entry)}
     return {name: value for name, value in data.items() if value not in (None, {})}

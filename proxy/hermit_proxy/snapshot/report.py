@@ -45,7 +45,7 @@ def as_json(difference: Difference) -> dict[str, Any]:
         "changed": [_change_data(change) for change in difference.changed],
         "new_hosts": list(difference.new_hosts),
         "gone_hosts": list(difference.gone_hosts),
-        "new_variants": [_entry_data(entry) for entry in difference.new_variants],
+        "new_variants": [entry_data(entry) for entry in difference.new_variants],
         "new_versions": [
             {
                 "kind": version.package.kind,
@@ -57,8 +57,8 @@ def as_json(difference: Difference) -> dict[str, Any]:
             for version in difference.new_versions
         ],
         "headers": [_change_data(change) for change in difference.headers],
-        "added": [_entry_data(entry) for entry in difference.added],
-        "removed": [_entry_data(entry) for entry in difference.removed],
+        "added": [entry_data(entry) for entry in difference.added],
+        "removed": [entry_data(entry) for entry in difference.removed],
     }
 
 
@@ -118,7 +118,8 @@ def _version(version: NewVersion) -> str:
     return f"{package.name} {', '.join(version.known)} -> {package.version} ({package.kind})  {version.entry.url}"
 
 
-def _entry_data(entry: Entry) -> dict[str, Any]:
+def entry_data(entry: Entry) -> dict[str, Any]:
+    """Give an entry as data that json.dump takes, every field of it."""
     return {
         "method": entry.method,
         "url": entry.url,
@@ -133,4 +134,4 @@ def _entry_data(entry: Entry) -> dict[str, Any]:
 
 
 def _change_data(change: Change) -> dict[str, Any]:
-    return {"old": _entry_data(change.old), "new": _entry_data(change.new)}
+    return {"old": entry_data(change.old), "new": entry_data(change.new)}
