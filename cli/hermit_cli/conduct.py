@@ -16,6 +16,7 @@ from hermit_cli.output import say
 from hermit_cli.progress import Progress
 from hermit_proxy.ca import RunCA
 from hermit_proxy.control import Message
+from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.process import ProxyProcess
 from hermit_proxy.proxysettings import ProxySettings
@@ -31,6 +32,7 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _GRACE = 10.0
 _PATIENCE = 3  # interrupts from the keyboard, within the grace time
 _TICK = 1.0
+_STORE_SECRETS = frozenset({"password_file", "ssl_keyfile"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class _Conductor:
         bundle = system_bundle()
         trust = Trust(authority.cert_pem, authority.bundle(bundle), authority.jks())
         wire = Wire(hermetic=plan.mode is Mode.HERMETIC, keep_caches=plan.keep_caches)
-        sandbox, environment = prepare(plan.rundir, plan.folder, plan.environment, wire, trust, self._hidden())
+        hidden = self._hidden()
+        sandbox, environment = prepare(plan.rundir, plan.folder, plan.environment, wire, trust, hidden)
+        before = _identities(hidden)
         stdout = sys.stderr.buffer if plan.stdout_to_stderr else None
         self._cell = cell = Cell.start(sandbox, plan.command, environment, stdout=stdout)
         try:
@@ -138,10 +142,13 @@ class _Conductor:
                 # The command may have got over it or ended by it: what it got is worth nothing either way.
                 waiting.cancel()
                 await proxy.status()  # raises what the proxy died of
-            return waiting.result()
+            status = waiting.result()
         finally:
             self._running = False
             await cell.destroy()
+        if moved := [path for path, identity in _identities(hidden).items() if identity != before[path]]:
+            raise HermitError(f"the command has put something else in the place of {moved[0]}", hint="look what it is")
+        return status
 
     def _hidden(self) -> Hidden:
         """Name what the command must not see: Hermit's own folders and the secrets that the proxy adds."""
@@ -154,6 +161,9 @@ class _Conductor:
         files: tuple[Path, ...] = ()
         if (credentials := self._plan.proxy.credentials) is not None:
             files = (credentials, *_secret_files(credentials))
+        files += _store_secrets(self._plan.proxy.store)
+        if (settings := self._plan.proxy.settings_file) is not None:
+            files += (Path(settings),)  # a link may lead out of the hidden folder
         return Hidden(tuple(folders), files)
 
     def _on_event(self, message: Message) -> None:
@@ -204,6 +214,19 @@ class _Conductor:
             cell.signal(signal.SIGKILL)
 
 
+def _identities(hidden: Hidden) -> dict[Path, tuple[int, int] | None]:
+    """Tell which folder is at each hidden path now: a link on the way can be turned, a mount point cannot."""
+    found: dict[Path, tuple[int, int] | None] = {}
+    for path in hidden.folders:
+        try:
+            status = path.stat()
+        except OSError:
+            found[path] = None
+        else:
+            found[path] = status.st_dev, status.st_ino
+    return found
+
+
 async def _both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
     """Wait for both; where one fails, the other is not left behind."""
     tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
@@ -249,6 +272,15 @@ def _store_folder(url: str, user: dict[str, str]) -> Path | None:
 
         return Path(unquote(urlsplit(url).path))
     return Path(url) if url.startswith("/") else None
+
+
+def _store_secrets(url: str) -> tuple[Path, ...]:
+    """Name the files that open a shared store: who can write there can make evidence."""
+    if "?" not in url:
+        return ()
+    from urllib.parse import parse_qsl, urlsplit  # noqa: PLC0415  few stores need any
+
+    return tuple(Path(value) for name, value in parse_qsl(urlsplit(url).query) if name in _STORE_SECRETS)
 
 
 def _secret_files(credentials: Path) -> tuple[Path, ...]:

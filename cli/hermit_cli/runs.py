@@ -144,6 +144,8 @@ def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError:
+        with contextlib.suppress(OSError):
+            os.chmod(folder, stat.S_IRWXU)
         for parent, folders, _ in os.walk(folder):
             for name in folders:
                 if not os.path.islink(os.path.join(parent, name)):  # a link may lead to the user's own folder

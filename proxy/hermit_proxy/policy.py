@@ -98,12 +98,12 @@ def decide(  # noqa: PLR0911, PLR0913  one return for each outcome, one argument
     rule = rules.match(request.method, request.target)
     if rule is not rules.match_decoded(request.method, request.target):
         return Refuse(Reason.AMBIGUOUS)
+    if rule is not None and rule.action is Action.REJECT:
+        return Refuse(Reason.REJECTED, rule)  # an expected answer, in a step without network as well
     if not online:
         return Refuse(Reason.STEP_OFFLINE, rule)
     if rule is None:
         return Refuse(Reason.NO_RULE)
-    if rule.action is Action.REJECT:
-        return Refuse(Reason.REJECTED, rule)
     key_url = rule.key_url(request.target)
     closed = mode is Mode.HERMETIC or rule.action is Action.LOCKED
     entry = snapshot.find(request, key_url, negotiate=closed)

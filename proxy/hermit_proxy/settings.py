@@ -12,7 +12,7 @@ from hermit_proxy.guard import Allow, parse_allow
 from hermit_proxy.yamlfile import Node, Scalar, excerpt, load
 from hermit_proxy.yamlread import Reader
 
-_KEYS = ("store", "pool", "observers", "upstream", "credentials", "runtime_dir", "upload_limit")
+_KEYS = ("store", "pool", "observers", "upstream", "credentials", "upload_limit")
 DEFAULT_UPLOAD_LIMIT = 4 << 30
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 
@@ -33,7 +33,6 @@ class Settings:
     upstream_allow: tuple[str, ...] = ()
     upstream_trust: Path | None = None
     credentials: Path | None = None
-    runtime_dir: Path | None = None
     upload_limit: int = DEFAULT_UPLOAD_LIMIT
     source: Path | None = None
 
@@ -59,7 +58,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if path is None:
         path = folder / "config.yaml"
         if not path.exists():
-            return Settings(credentials=credentials, runtime_dir=_runtime_dir(environ))
+            return Settings(credentials=credentials)
     reader = Reader(path)
     node = load(path)
     fields = reader.expect_mapping(node, _KEYS, "the settings") if not _empty(node) else {}
@@ -72,7 +71,6 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         upstream_allow=_read_allow(reader, upstream.get("allow")),
         upstream_trust=_read_file(reader, upstream.get("trust"), "upstream.trust"),
         credentials=_read_file(reader, fields.get("credentials"), "credentials") or credentials,
-        runtime_dir=_read_path(reader, fields.get("runtime_dir"), "runtime_dir") or _runtime_dir(environ),
         upload_limit=DEFAULT_UPLOAD_LIMIT if limit is None else limit,
         source=path,
     )
@@ -82,11 +80,6 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def _empty(node: Node) -> bool:
     return isinstance(node, Scalar) and node.nothing
-
-
-def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
-    base = environ.get("XDG_RUNTIME_DIR", "")
-    return Path(base) / "hermit" if Path(base).is_absolute() else None
 
 
 def _read_store(reader: Reader, node: Node | None) -> str:

@@ -110,6 +110,18 @@ def test_a_request_may_come_byte_by_byte(replaying: Replaying) -> None:
         assert read_answer(sock).body == b"0123456789"
 
 
+def test_a_head_that_was_answered_once_is_not_enough_where_a_body_comes(replaying: Replaying) -> None:
+    head = f"GET /small HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    with replaying.tls() as sock:
+        sock.sendall(head)
+        sock.sendall(b"0\r\n\r\n")
+        assert read_answer(sock).status == 200
+        sock.sendall(head)
+        sock.sendall(b"5\r\nhello\r\n0\r\n\r\n")
+        assert read_answer(sock).status == 403
+        assert ask(sock, "/small").status == 200
+
+
 def test_the_answer_is_negotiated_by_what_the_entry_varies_by(replaying: Replaying) -> None:
     assert replaying.get("/page", headers=["Accept: text/html"]).body == b"<a>"
     assert replaying.get("/page", headers=["Accept: application/json"]).body == b"{}"

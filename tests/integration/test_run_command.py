@@ -378,6 +378,27 @@ def test_a_server_of_the_commands_own_is_no_matter_for_the_proxy(project: Projec
     assert "no requests" in stderr
 
 
+def test_the_command_cannot_put_settings_or_a_store_of_its_own_in_place(project: Project) -> None:
+    config, data = Path(os.environ["XDG_CONFIG_HOME"]), Path(os.environ["XDG_DATA_HOME"])
+    (config.parent / "ordinary").mkdir()  # control: a folder beside them can be renamed
+    control = f"mv {config.parent}/ordinary {config.parent}/renamed || exit 9"
+    script = f"{control}; mv {config} {config}.old || mv {data} {data}.old"
+    project.run("--mode", "record", "--", "sh", "-c", script, status=1)
+    assert (config.parent / "renamed").is_dir()
+    assert (config / "hermit" / "config.yaml").is_file()
+    assert not Path(f"{config}.old").exists()
+    assert not Path(f"{data}.old").exists()
+
+
+def test_a_link_on_the_way_to_the_settings_that_was_turned_is_noticed(project: Project) -> None:
+    config = Path(os.environ["XDG_CONFIG_HOME"])
+    real = config.with_name("dotfiles")
+    config.rename(real)
+    config.symlink_to(real)
+    script = f"mkdir -p {real}2/hermit && ln -sfn {real}2 {config}"
+    assert "in the place of" in project.run("--", "sh", "-c", script, status=4)[1]
+
+
 def test_the_command_does_not_see_the_secrets_that_the_proxy_adds(project: Project, tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text("s3cret-token\n")

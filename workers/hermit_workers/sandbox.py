@@ -53,7 +53,8 @@ def bwrap_arguments(sandbox: Sandbox, *, seccomp_fd: int) -> list[str]:
     """
     arguments = ["--unshare-user", "--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
     arguments += ["--cap-drop", "ALL", "--die-with-parent", "--seccomp", str(seccomp_fd)]
-    arguments += ["--bind", "/", "/", "--dev", "/dev", "--perms", "1777", "--tmpfs", _SHARED_MEMORY]
+    arguments += ["--bind", "/", "/", *_both("--bind", _pinned(sandbox))]
+    arguments += ["--dev", "/dev", "--perms", "1777", "--tmpfs", _SHARED_MEMORY]
     arguments += ["--proc", "/proc", *_both("--ro-bind", sandbox.guarded)]
     arguments += ["--ro-bind", "/sys", "/sys", "--tmpfs", "/run", "--perms", "1777", "--dir", "/run/lock"]
     if sandbox.runtime is not None:
@@ -69,6 +70,15 @@ def bwrap_arguments(sandbox: Sandbox, *, seccomp_fd: int) -> list[str]:
     for path in sandbox.dead:
         arguments += ["--ro-bind", "/dev/null", str(path)]
     return [*arguments, "--chdir", str(sandbox.folder)]
+
+
+def _pinned(sandbox: Sandbox) -> list[Path]:
+    """Give the folders above what is hidden, outermost first: a mount point cannot be renamed.
+
+    Else a command moves `~/.config` aside and makes another, which the next run would believe.
+    """
+    hidden = (path for path in (*sandbox.emptied, *sandbox.blanked) if not path.is_relative_to("/sys"))
+    return sorted({parent for path in hidden for parent in path.parents[:-1]})
 
 
 def guarded_proc(proc: Path = Path("/proc")) -> tuple[Path, ...]:

@@ -14,6 +14,8 @@ from hermit_proxy.snapshot.entry import KEPT_HEADERS, Entry
 
 _NEGATIVE_HEADERS = frozenset({"docker-distribution-api-version", "location", "www-authenticate"})
 _MAX_VALUE = 8192
+# A user and perhaps a password before a host, anywhere in a Location or Link.
+USER_INFO = re.compile(r"//[^/?#\s>]*@")
 _CHALLENGE_PART = re.compile(r'\s*([A-Za-z0-9_-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s,"]*)\s*(,|$)')
 _CHALLENGE_KEPT = frozenset({"realm", "service", "scope", "charset", "error"})
 
@@ -85,9 +87,13 @@ def _kept(headers: Mapping[str, str], names: frozenset[str]) -> tuple[tuple[str,
         if value is not None and name == "www-authenticate":
             value = challenge_without_tokens(value)
         # A link may be signed, as a redirect may.
-        if value and len(value) <= _MAX_VALUE and value_fits(value) and redacted(value) == value:
+        if value and len(value) <= _MAX_VALUE and value_fits(value) and not _is_secret(value):
             found.append((name, value))
     return tuple(found)
+
+
+def _is_secret(value: str) -> bool:
+    return redacted(value) != value or USER_INFO.search(value) is not None
 
 
 def challenge_without_tokens(value: str) -> str:

@@ -37,6 +37,11 @@ class Engine(Protocol):
         """Give what the store said when it could not answer with an entry."""
 
 
+def same_place(one: Target, other: Target) -> bool:
+    """Tell whether two targets differ in nothing but their query: a rule or a binding for one holds for the other."""
+    return (one.scheme, one.host, one.port, one.path) == (other.scheme, other.host, other.port, other.path)
+
+
 class Aliases:
     """Remembers, for this run and in memory only, which URL stands behind one whose signature was cut."""
 

@@ -153,7 +153,7 @@ class Front:
         found = answer(decision.entry, incoming.method, incoming.headers)
         asked = Asked(incoming.method, shown(incoming), digest, decision.rule)
         log = partial(self._lines.replayed, asked, decision, found.status)
-        if digest is None and incoming.keep_alive and len(incoming.raw) <= _MAX_HOT_HEAD:
+        if digest is None and not incoming.has_body and incoming.keep_alive and len(incoming.raw) <= _MAX_HOT_HEAD:
             if len(self._hot) >= _MAX_HOT:
                 self._hot.clear()
             self._hot[incoming.raw, incoming.tunnel] = (found, found.head(close=False), log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -49,8 +50,10 @@ class FilePools:
         """Read an entry's file; a symbolic link is not followed and vouches for nothing."""
         try:
             fd = os.open(self._place(pool, entry_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return ()
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                return ()
+            raise  # not to be able to read is not to know: observe() would write the others' lines away
         with open(fd, "rb") as file:
             return read_observations(file.read().splitlines(), entry_id)
 

@@ -267,3 +267,10 @@ def test_the_secret_does_not_cross_a_redirect(vault: Vault, ca: TestCA) -> None:
         assert other.connections == 2
         assert not any(SECRET.encode() in head or b"uthorization" in head for head in other.heads)
         assert vault.sent()
+    # Nor within the host, out of the path that it is bound to.
+    vault.reflect = lambda _token: answer(b"", "Location: /public/y", status="302 Found")
+    with vault.start(fold) as proxy:
+        proxy.get(proxy.get(vault.url()).headers["location"])
+        proxy.verdicts(2)
+    (outside,) = [head for head in vault.server.heads if head.startswith(b"GET /public/y")]
+    assert b"uthorization" not in outside

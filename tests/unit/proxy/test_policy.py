@@ -142,6 +142,9 @@ def test_a_step_without_network_gets_nothing_in_either_mode() -> None:
     allow = rule(Action.ALLOW)
     for mode in Mode:
         assert ask(allow, mode=mode, online=False) == Refuse(Reason.STEP_OFFLINE, allow)
+        # What the project itself rejects is an expected answer there too, and does not break the build.
+        reject = rule(Action.REJECT)
+        assert ask(reject, mode=mode, online=False) == Refuse(Reason.REJECTED, reject)
 
 
 @pytest.mark.parametrize("spelling", ["a%2Fb", "a/%2Fb", "a%252Fb", "a%5Cb", "a%2F%2Fb"])

@@ -38,7 +38,6 @@ def test_the_users_file_is_found_where_xdg_says(tmp_path: Path) -> None:
     assert found == Settings(
         pool="mine",
         credentials=folder / "credentials.yaml",
-        runtime_dir=tmp_path / "run" / "hermit",
         source=folder / "config.yaml",
     )
     assert load_settings(None, {"XDG_CONFIG_HOME": "relative", "HOME": str(tmp_path)}) == Settings()
@@ -56,7 +55,6 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "  allow: [mirror.example.org, '10.0.0.0/8', 127.0.0.1:8443]\n"
         "  trust: ca.pem\n"
         "credentials: mine.yaml\n"
-        "runtime_dir: run\n"
         "upload_limit: 10 MiB\n",
     )
     assert found == Settings(
@@ -66,7 +64,6 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         upstream_allow=("mirror.example.org", "10.0.0.0/8", "127.0.0.1:8443"),
         upstream_trust=tmp_path / "ca.pem",
         credentials=tmp_path / "mine.yaml",
-        runtime_dir=tmp_path / "run",
         upload_limit=10 << 20,
         source=tmp_path / "config.yaml",
     )
@@ -101,7 +98,7 @@ def test_a_store_is_a_path_or_a_url(tmp_path: Path, store: str) -> None:
         ("upstream:\n  allow:\n  - {a: b}", 3, "found a mapping"),
         ("upstream:\n  trust: absent.pem", 2, "there is no file"),
         ("credentials: absent.yaml", 1, "there is no file"),
-        ("runtime_dir: ~nobody-of-this-name/x", 1, "runtime_dir"),
+        ("credentials: ~nobody-of-this-name/x", 1, "credentials"),
         ("pool: a\npool: b", 2, "second time"),
     ],
 )
@@ -121,7 +118,7 @@ def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
-        st.sampled_from(["store", "pool", "observers", "upstream", "credentials", "runtime_dir", "upload_limit", "x"]),
+        st.sampled_from(["store", "pool", "observers", "upstream", "credentials", "upload_limit", "x"]),
         st.text("ab/:.~[]{}-,'1 @?=\n\t\0é", max_size=16),
         max_size=4,
     )

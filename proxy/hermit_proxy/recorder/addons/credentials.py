@@ -7,8 +7,7 @@ from mitmproxy.net.http.http1 import expected_http_body_size
 
 from hermit_proxy.bindings import CredentialError
 from hermit_proxy.recorder.exchange import Exchange
-from hermit_proxy.recorder.shared import Shared
-from hermit_proxy.target import Target
+from hermit_proxy.recorder.shared import Shared, same_place
 
 
 class Credentials:
@@ -62,13 +61,9 @@ def _carries(exchange: Exchange) -> bool:
     """Tell whether a request gets a credential: where its rule names one, and not where a redirect was folded."""
     if exchange.fetch is None or exchange.upstream is None or exchange.target is None:
         return False
-    return exchange.fetch.rule.credential is not None and _place(exchange.upstream) == _place(exchange.target)
+    return exchange.fetch.rule.credential is not None and same_place(exchange.upstream, exchange.target)
 
 
 def _is_encoded(request: http.Request, response: http.Response) -> bool:
     codings = {coding.strip().lower() for coding in response.headers.get("content-encoding", "").split(",")}
     return bool(codings - {"", "identity"}) and expected_http_body_size(request, response) != 0
-
-
-def _place(target: Target) -> tuple[str, str, int]:
-    return target.scheme, target.host, target.port

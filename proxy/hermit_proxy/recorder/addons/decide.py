@@ -52,6 +52,8 @@ class Decide:
             exchange.cleanups.append(partial(land, exchange))
             return True
         ended, entry = await flights.wait(request, decision.key_url)
+        if not self._shared.session.online:
+            return False  # a step has ended meanwhile: what it left running is decided on anew
         if entry is not None:
             self._replay(flow, exchange, entry, decision.rule)
         return entry is not None or not ended

@@ -8,9 +8,11 @@ from mitmproxy import http
 
 from hermit_proxy.key import Request
 from hermit_proxy.policy import Fetch, Refuse
+from hermit_proxy.recorder.capture import USER_INFO
 from hermit_proxy.recorder.exchange import Exchange, Route
-from hermit_proxy.recorder.shared import Shared
+from hermit_proxy.recorder.shared import Shared, same_place
 from hermit_proxy.recorder.signatures import FOLD_MARK, folded, without_signature
+from hermit_proxy.rules import Action
 from hermit_proxy.target import BadTargetError, Target, parse_url
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -30,7 +32,7 @@ class Redirects:
             return
         real = self._shared.aliases.real(exchange.target)
         exchange.upstream = real or exchange.target
-        if real is not None and not _same_place(real, exchange.target) and not self._admitted(exchange, real):
+        if real is not None and not same_place(real, exchange.target) and not self._admitted(exchange, real):
             return
         exchange.route = Route(exchange.upstream.scheme, exchange.upstream.host, exchange.upstream.port)
 
@@ -45,6 +47,8 @@ class Redirects:
         try:
             real = parse_url(urljoin(exchange.upstream.url, location.partition("#")[0]))
         except (BadTargetError, ValueError):
+            if USER_INFO.search(location) and exchange.fetch.keep:
+                exchange.fail("its Location names a user or a password, and cannot be recorded")
             return
         cut = without_signature(real)
         if exchange.fetch.rule.fold_redirect and flow.response.status_code in _REDIRECTS:
@@ -75,8 +79,8 @@ class Redirects:
             hint = self._shared.session.hint(decision, request)
             exchange.refuse(f"it is redirected to {real.host}: {decision.reason.value}", hint=hint)
             return False
+        kept = exchange.fetch is not None and exchange.fetch.keep
+        if decision.rule.action is Action.LOCKED or (kept and decision.rule.action is Action.NO_STORE):
+            exchange.refuse(f"it is redirected to {real.host}, whose rule does not let it be fetched and recorded")
+            return False
         return True
-
-
-def _same_place(one: Target, other: Target) -> bool:
-    return (one.scheme, one.host, one.port, one.path) == (other.scheme, other.host, other.port, other.path)

@@ -40,6 +40,16 @@ def test_a_signed_link_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    "value", ["https://user:s3cret@cdn.example.org/x", "//user@cdn.example.org/", "<https://u:p@a/>; rel=x"]
+)
+def test_a_link_or_location_with_a_user_is_not_kept(value: str) -> None:
+    entry = capture.entry_for(GET, URL, 302, {"location": value, "link": value}, sha256="a" * 64, size=0)
+    assert entry.headers == ()
+    plain = capture.entry_for(GET, URL, 302, {"location": "https://a.example.org/@scope/x"}, sha256="a" * 64, size=0)
+    assert plain.header("location") == "https://a.example.org/@scope/x"
+
+
+@pytest.mark.parametrize(
     ("value", "kept"),
     [
         ('Bearer realm="https://a.example.org/token",service="r",scope="x:y", nonce="n"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -241,6 +242,22 @@ def test_observations_of_several_observers_stay_side_by_side(store: FileStore) -
     assert store.delete_observations("a/b", "a" * 64)
     assert not store.delete_observations("a/b", "a" * 64)
     assert store.pools() == ()
+
+
+def test_observations_that_cannot_be_read_are_not_written_over(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = (Observation("e" * 64, None, name, "run", 1.0) for name in ("mine", "theirs"))
+    store.observe("pool", theirs)
+
+    def no_more_files(*_args: object, **_kwargs: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hermit_proxy.store.file_pools.os.open", no_more_files)
+        with pytest.raises((StoreError, OSError)):
+            store.observe("pool", mine)
+    assert store.observations("pool", "e" * 64) == (theirs,)
 
 
 def test_observers_who_write_at_the_same_moment_do_not_overwrite_each_other(store: FileStore) -> None:
