@@ -46,6 +46,9 @@ class _AtOnce(Executor):
 class _Transport(asyncio.Transport):
     """Is a client that takes everything and goes when it is told to."""
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self.loop = loop

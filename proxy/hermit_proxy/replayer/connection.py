@@ -85,8 +85,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Tell whether a request is being read or answered."""
-        return self._waiting or self._state is State.BODY
+        """Tell whether a request is being read or answered, or the end of an answer is still here."""
+        return self._waiting or self._state is State.BODY or self._wire.unsent
 
     @property
     def idle(self) -> bool:

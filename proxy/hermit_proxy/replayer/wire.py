@@ -47,6 +47,11 @@ class Wire:
         """Say what is wrong with the name that the client gave to TLS."""
         return self._tls.fault if self._tls is not None else None
 
+    @property
+    def unsent(self) -> bool:
+        """Tell whether something that was written has not gone to the client yet."""
+        return self._transport.get_write_buffer_size() > 0
+
     def start_tls(self, contexts: Contexts, host: str) -> None:
         """Take what comes from now on as TLS."""
         self._tls = Tls(contexts.for_host(host))

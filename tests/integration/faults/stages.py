@@ -29,13 +29,23 @@ PATHS = {
 }
 
 
+def waits(process: int | None) -> bool:
+    """Tell whether the cell's first program has handed its socket out and waits for the word: it is in recvfrom(2)."""
+    if process is None or b"entry.py" not in Path(f"/proc/{process}/cmdline").read_bytes():
+        return False
+    try:
+        return Path(f"/proc/{process}/syscall").read_text().split()[0] in {"45", "207"}  # x86_64, aarch64
+    except (OSError, IndexError):
+        return os.geteuid() != 0  # an ordinary user may not look
+
+
 @contextlib.contextmanager
 def starting(bench: Bench, stage: Stage, server: Gate) -> Iterator[Running]:
     """Hold the proxy before it is ready, by a store that does not answer."""
     server.shut()
     running = bench.start(stage.mode, *bench.fetch(*PATHS[stage]))
     assert server.reached.wait(20)
-    until("the command to wait for the proxy", lambda: running.victim("command"))
+    until("the command to wait for the proxy", lambda: waits(running.victim("command")))
     running.release = server.open
     try:
         yield running
