@@ -9,12 +9,15 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from hermit_proxy.errors import HermitError
 
 # The files of a run: the certificate stays, the key goes as soon as the proxy has read it.
 CA_CERT = "ca.pem"
@@ -175,3 +178,14 @@ def _date(seconds: float) -> dt.datetime:
 def _utf(text: str) -> bytes:
     octets = text.encode()
     return struct.pack(">H", len(octets)) + octets
+
+
+def load_authority(rundir: Path) -> RunCA:
+    """Read the run's authority, and leave its key nowhere but in this process."""
+    key = rundir / CA_KEY
+    try:
+        authority = RunCA.load((rundir / CA_CERT).read_bytes(), key.read_bytes())
+    except (OSError, ValueError, TypeError) as error:
+        raise HermitError(f"the run's authority in {rundir} cannot be read: {error}") from error
+    key.unlink()
+    return authority

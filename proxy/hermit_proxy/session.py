@@ -241,11 +241,6 @@ class Session:
         self.store.close()
 
 
-def load_bindings_for(session: Session) -> Bindings:
-    """Give the bindings of a recording session; there are none in a hermetic one."""
-    return session.bindings
-
-
 def _load_bindings(settings: ProxySettings, rules: Rules) -> Bindings:
     from hermit_proxy.credentials import load_bindings  # noqa: PLC0415  a hermetic proxy has no use for secrets
 

@@ -24,7 +24,7 @@ from hermit_proxy.recorder.core import Recorder
 from hermit_proxy.recorder.dialer import Resolve, resolve
 from hermit_proxy.recorder.leaves import LeafContexts
 from hermit_proxy.replayer.internal_server import InternalServer
-from hermit_proxy.session import Session, load_bindings_for
+from hermit_proxy.session import Session
 
 T = TypeVar("T")
 TIMEOUT = 10
@@ -142,7 +142,7 @@ class Recording:
         self.session = Session.load(self.rundir, Mode.RECORD)
         self._engine = InternalServer(self.session)
         await self._engine.start()
-        bindings = load_bindings_for(self.session)
+        bindings = self.session.bindings
         self.recorder = Recorder(
             self.session,
             bindings,  # type: ignore[arg-type]  # typed as object to keep secrets out of replayers

@@ -23,7 +23,7 @@ from hermit_proxy.recorder.connection import RecorderConnection
 from hermit_proxy.recorder.exchange import Exchange, Exchanges, Route
 from hermit_proxy.recorder.layeroptions import layer_options
 from hermit_proxy.recorder.shared import Shared
-from hermit_proxy.session import Session, load_bindings_for
+from hermit_proxy.session import Session
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.observation import Observation
 from hermit_proxy.target import parse_url
@@ -143,7 +143,7 @@ def workshop(folder: Path, rules: str, *, credentials: Path | None = None) -> It
     with ThreadPoolExecutor(1) as pool:
         shared = Shared(
             session,
-            load_bindings_for(session),
+            session.bindings,
             observe,
             Exchanges(session.log, lambda: session.step),
             Engine(),

@@ -11,17 +11,15 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from hermit_proxy.bindings import Bindings
-from hermit_proxy.ca import RunCA
+from hermit_proxy.ca import load_authority
 from hermit_proxy.control import Control
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import CA_CERT, CA_KEY
 from hermit_proxy.recorder.addons.certificates import upstream_context
 from hermit_proxy.recorder.core import Recorder
 from hermit_proxy.recorder.leaves import LeafContexts
 from hermit_proxy.replayer.internal_server import InternalServer
-from hermit_proxy.session import Session, load_bindings_for
+from hermit_proxy.session import Session
 
 # Seconds for answers under way when the run ends.
 _GRACE = 5.0
@@ -91,18 +89,15 @@ class RecorderService(Service):
             self._control.ready()
 
     async def _load(self) -> None:
-        authority = _authority(self._rundir)
+        authority = load_authority(self._rundir)
         session = self._session = Session.load(self._rundir, Mode.RECORD)
         session.on_log = lambda _event: self._control.changed()
         session.on_fatal = self.fail
-        bindings = load_bindings_for(session)
-        if not isinstance(bindings, Bindings):
-            raise TypeError("not bindings")
         self._engine = InternalServer(session)
         await self._engine.start()
         self._recorder = Recorder(
             session,
-            bindings,
+            session.bindings,
             self._engine,
             upstream=upstream_context(session.settings.upstream_trust),
             for_host=LeafContexts(authority),
@@ -126,14 +121,3 @@ class RecorderService(Service):
         if self._recorder is None:
             raise HermitError("the recorder is not ready", hint="wait for `ready`")
         return self._recorder
-
-
-def _authority(rundir: Path) -> RunCA:
-    """Read the run's authority, and leave its key nowhere but in this process."""
-    key = rundir / CA_KEY
-    try:
-        authority = RunCA.load((rundir / CA_CERT).read_bytes(), key.read_bytes())
-    except (OSError, ValueError, TypeError) as error:
-        raise HermitError(f"the run's authority in {rundir} cannot be read: {error}") from error
-    key.unlink()
-    return authority

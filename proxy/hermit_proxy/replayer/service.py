@@ -11,7 +11,7 @@ from typing import Any
 
 import uvloop
 
-from hermit_proxy.ca import CA_CERT, CA_KEY, RunCA
+from hermit_proxy.ca import RunCA, load_authority
 from hermit_proxy.control import Control
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
@@ -122,14 +122,3 @@ def run(control_fd: int, rundir: Path) -> int:
         return await Supervised(replayer, control_fd).run()
 
     return uvloop.run(_serve())
-
-
-def load_authority(rundir: Path) -> RunCA:
-    """Read the run's authority, and leave its key nowhere but in this process."""
-    key = rundir / CA_KEY
-    try:
-        authority = RunCA.load((rundir / CA_CERT).read_bytes(), key.read_bytes())
-    except (OSError, ValueError, TypeError) as error:
-        raise HermitError(f"the run's authority in {rundir} cannot be read: {error}") from error
-    key.unlink()
-    return authority

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.ca import RunCA, load_authority
 from hermit_proxy.control import Message, unpack
 from hermit_proxy.errors import HermitError
 from hermit_proxy.process import CA_CERT, CA_KEY
 from hermit_proxy.proxysettings import ProxySettings
-from hermit_proxy.recorder.service import RecorderService, _authority
+from hermit_proxy.recorder.service import RecorderService
 
 
 def rundir(folder: Path, rules: str = "rules: []\n") -> Path:
@@ -129,6 +129,6 @@ def test_orders_before_it_is_ready_are_refused(tmp_path: Path) -> None:
 
 def test_the_authoritys_key_is_read_once_and_gone(tmp_path: Path) -> None:
     made = rundir(tmp_path)
-    assert _authority(made).cert_pem == (made / CA_CERT).read_bytes()
+    assert load_authority(made).cert_pem == (made / CA_CERT).read_bytes()
     with pytest.raises(HermitError, match="authority"):
-        _authority(made)
+        load_authority(made)
