@@ -24,8 +24,8 @@ from hermit_proxy.session import Counts
 from hermit_proxy.settings import config_dir
 
 if TYPE_CHECKING:  # imported while the proxy boots, which a run has to wait for anyway
-    from hermit_workers.runtime import Cell
-    from hermit_workers.view import Hidden
+    from hermit_workers.command.runtime import Cell
+    from hermit_workers.command.view import Hidden
 
 # They come from a terminal or a supervisor, and are for the command to obey.
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -116,10 +116,10 @@ class _Conductor:
             await proxy.stop()
 
     async def _with_cell(self, proxy: ProxyProcess, authority: RunCA) -> int:
+        from hermit_workers.command.runtime import Cell  # noqa: PLC0415  see above
+        from hermit_workers.command.view import Trust, prepare  # noqa: PLC0415  see above
         from hermit_workers.environment import Wire  # noqa: PLC0415  see above
-        from hermit_workers.runtime import Cell  # noqa: PLC0415  see above
         from hermit_workers.trust import system_bundle  # noqa: PLC0415  see above
-        from hermit_workers.view import Trust, prepare  # noqa: PLC0415  see above
 
         plan = self._plan
         bundle = system_bundle()
@@ -152,7 +152,7 @@ class _Conductor:
 
     def _hidden(self) -> Hidden:
         """Name what the command must not see: Hermit's own folders and the secrets that the proxy adds."""
-        from hermit_workers.view import Hidden  # noqa: PLC0415  see above
+        from hermit_workers.command.view import Hidden  # noqa: PLC0415  see above
 
         user = self._plan.environment
         folders = [runs.state_dir(user), config_dir(user), *_data_folders(user)]

@@ -24,10 +24,10 @@ from hermit_proxy.process import ProxyProcess
 from hermit_proxy.proxysettings import ProxySettings
 from hermit_proxy.settings import Settings, config_dir, load_settings
 from hermit_proxy.store.open import open_store
+from hermit_workers.command.runtime import Cell
+from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire
-from hermit_workers.runtime import Cell
 from hermit_workers.trust import system_bundle
-from hermit_workers.view import Hidden, Trust, prepare
 
 _PACKAGES = ("cryptography", "google-re2", "httptools", "mitmproxy", "pyyaml", "redis", "twisted", "uvloop")
 _LEAST_BWRAP = (0, 5)

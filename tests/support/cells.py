@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermit_proxy.ca import RunCA
+from hermit_workers.command.runtime import Cell
+from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire
-from hermit_workers.runtime import Cell
 from hermit_workers.trust import system_bundle
-from hermit_workers.view import Hidden, Trust, prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from hermit_workers.sandbox import Bind
+from hermit_workers.mounts import Bind
 
 CERTIFICATES = Path("/etc/ssl/certs")
 ANCHORS = Path("/usr/local/share/ca-certificates")

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from hermit_workers.mounts import Bind
 
 # Parts of /run that are files of the system and not sockets of its services (NixOS keeps its programs there).
 KEPT_IN_RUN = ("/run/current-system", "/run/booted-system", "/run/opengl-driver", "/run/wrappers")
 # What root may read or write there speaks to the kernel of the whole host, whatever the namespace.
 HIDDEN_IN_SYS = ("debug", "tracing", "config", "security")
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  POSIX shared memory has its place there
-_OWN_PROC = frozenset({"sysvipc"})
-
-
-@dataclass(frozen=True, slots=True)
-class Bind:
-    """Is a file or folder that a cell sees at `target`, in place of what the host has there."""
-
-    source: Path
-    target: Path
-    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +70,6 @@ def _pinned(sandbox: Sandbox) -> list[Path]:
     """
     hidden = (path for path in (*sandbox.emptied, *sandbox.blanked) if not path.is_relative_to("/sys"))
     return sorted({parent for path in hidden for parent in path.parents[:-1]})
-
-
-def guarded_proc(proc: Path = Path("/proc")) -> tuple[Path, ...]:
-    """Give the parts of /proc that root could write through: sysctl, sysrq, interrupts, memory ranges.
-
-    bubblewrap covers four of them, but skips /proc/sys where the caller is root without capabilities, and there the
-    file modes would let it in: core_pattern is a command that the host's kernel runs.
-    """
-    with os.scandir(proc) as entries:
-        found = [entry for entry in entries if not entry.name.isdigit() and not entry.is_symlink()]
-    kernel = (e for e in found if e.name not in _OWN_PROC and (e.is_dir() or e.stat().st_mode & 0o222))
-    return tuple(sorted(Path(entry.path) for entry in kernel))
 
 
 def outside(paths: Iterable[Path], folders: Iterable[Path]) -> tuple[Path, ...]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers.sandbox import Bind, Sandbox, bwrap_arguments, guarded_proc, outside
+from hermit_workers.command.bwrap import Sandbox, bwrap_arguments, outside
+from hermit_workers.mounts import Bind
 
 
 def arguments(**fields: object) -> list[str]:
@@ -58,13 +59,6 @@ def test_what_is_brought_in_comes_after_what_is_taken_away() -> None:
     # A socket in a folder that was brought back is still dead.
     assert position(words, "--bind", "/run/media/disk") < position(words, "--ro-bind", "/dev/null", "/home/a.sock")
     assert position(words, "--ro-bind", "/e", "/secret") > run
-
-
-def test_the_kernels_parts_of_proc_are_guarded_and_processes_are_not() -> None:
-    found = guarded_proc()
-    assert Path("/proc/sys") in found
-    assert Path("/proc/irq") in found
-    assert not [path for path in found if path.name.isdigit() or path.name == "self"]
 
 
 def test_paths_within_hidden_folders_need_no_mount_of_their_own() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.ca import RunCA
+from hermit_workers.command.runtime import Cell, CellError, _readable
+from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire
-from hermit_workers.runtime import Cell, CellError, _readable
-from hermit_workers.view import Hidden, Trust, prepare
 from tests.support.cells import environ, run_in_cell
 
 
@@ -110,7 +110,7 @@ def test_a_killed_supervisor_takes_the_cell_with_it(rundir: Path) -> None:
     code = f"""
 import asyncio
 from pathlib import Path
-from tests.unit.workers.test_runtime import start
+from tests.unit.workers.command.test_runtime import start
 async def main():
     cell = start(Path({str(rundir)!r}), "sleep", {mark!r})
     (await cell.listener()).close()
@@ -118,7 +118,7 @@ async def main():
     await cell.wait()
 asyncio.run(main())
 """
-    root = Path(__file__).resolve().parents[3]
+    root = Path(__file__).resolve().parents[4]
     supervisor = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(root)})
     try:
         assert eventually(lambda: bool(processes_with(f"sleep\0{mark}")))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers import entry
+from hermit_workers.command import entry
 
 CELL = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "-"]
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import IO, Self
 
 from hermit_proxy.errors import HermitError
-from hermit_workers import entry, seccomp
-from hermit_workers.sandbox import Sandbox, bwrap_arguments
+from hermit_workers import seccomp
+from hermit_workers.command import entry
+from hermit_workers.command.bwrap import Sandbox, bwrap_arguments
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred, unix(7)
 # They come from a terminal or a supervisor; the cell's own processes must not die of them before the command has been

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers.sockets import named_sockets, parse
+from hermit_workers.command.sockets import named_sockets, parse
 
 TABLE = """\
 Num       RefCount Protocol Flags    Type St Inode Path

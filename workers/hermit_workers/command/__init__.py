@@ -1,0 +1,1 @@
+"""How `hermit run` has one command among the user's own files, with the proxy as its only wire."""
