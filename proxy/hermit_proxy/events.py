@@ -66,7 +66,7 @@ class RequestEvent:
         fields["outcome"] = self.outcome.value
         if self.entry is not None:
             fields["entry"] = {n: v for n in _ENTRY_FIELDS if (v := getattr(self.entry, n)) not in (None, ())}
-        return json.dumps(fields, separators=(",", ":"))
+        return _ENCODE(fields)
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -90,6 +90,7 @@ def _refuse(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # dumps would make an encoder for each line
 _JSON = json.JSONDecoder(parse_constant=_refuse)  # Python's own takes NaN and Infinity
 _EVENT_FIELDS = tuple(field.name for field in dataclass_fields(RequestEvent))
 _ENTRY_FIELDS = tuple(field.name for field in dataclass_fields(Entry))

@@ -151,7 +151,7 @@ class Front:
 
     def _replay(self, incoming: Incoming, decision: Replay, digest: str | None) -> Reply | Awaitable[Reply]:
         found = answer(decision.entry, incoming.method, incoming.headers)
-        asked = Asked(incoming.method, shown(incoming), digest, decision.rule)
+        asked = Asked(incoming.method, shown(incoming), digest, decision.rule, decision.entry.id)
         log = partial(self._lines.replayed, asked, decision, found.status)
         if digest is None and not incoming.has_body and incoming.keep_alive and len(incoming.raw) <= _MAX_HOT_HEAD:
             if len(self._hot) >= _MAX_HOT:
@@ -161,7 +161,7 @@ class Front:
         def _done(sent: int, why: str | None) -> None:
             log(started=incoming.time, clock=incoming.clock, sent=sent, why=why)
 
-        return self._bodies.reply(incoming, found, _done, partial(self._lines.failed, asked, incoming, decision))
+        return self._bodies.reply(incoming, found, _done, partial(self._lines.failed, asked, incoming))
 
     def _refuse(self, incoming: Incoming, decision: Refuse, digest: str | None) -> Reply:
         hint = self._session.hint(decision, Request(incoming.method, incoming.target, incoming.headers, digest))

@@ -21,12 +21,16 @@ _BAD_GATEWAY = 502
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Is the part of a request that every line about it has; `body` is the digest of its body."""
+    """Is the part of a request that every line about it has.
+
+    `body` is the digest of its body, `entry_id` the identity of the recorded answer where there is one.
+    """
 
     method: str
     url: str
     body: str | None
     rule: Rule | None
+    entry_id: str | None = None
 
 
 class Lines:
@@ -48,7 +52,6 @@ class Lines:
             status=status,
             size=sent,
             sha256=decision.entry.sha256,
-            entry_id=decision.entry.id,
             note=None if why is None else f"{why} after {sent} bytes",
         )
 
@@ -66,7 +69,7 @@ class Lines:
             broken=decision.broken,
         )
 
-    def failed(self, asked: Asked, incoming: Incoming, decision: Replay, error: HermitError) -> None:
+    def failed(self, asked: Asked, incoming: Incoming, error: HermitError) -> None:
         """Log a request whose answer the store cannot give."""
         self._write(
             asked,
@@ -74,7 +77,6 @@ class Lines:
             duration=_since(incoming.clock),
             outcome=Outcome.FAILED,
             status=_BAD_GATEWAY,
-            entry_id=decision.entry.id,
             reason=str(error),
             hint=error.hint,
             broken=True,
@@ -120,6 +122,7 @@ class Lines:
                 rule=None if rule is None else rule.pattern.text,
                 action=None if rule is None else rule.action.name,
                 body=asked.body,
+                entry_id=asked.entry_id,
                 **fields,
             )
         )
