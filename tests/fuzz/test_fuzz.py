@@ -19,6 +19,8 @@ from hermit_proxy.recorder import head, strict_http
 from hermit_proxy.recorder.tee import Window
 from hermit_proxy.replayer import body
 from hermit_proxy.snapshot import check, handwritten
+from hermit_steps import fields, grammar, stepreader
+from hermit_steps.spec import Step
 from tests.fuzz import answers, case, files, messages, names, patterns, run
 from tests.fuzz.targets import CASES
 
@@ -79,6 +81,9 @@ _FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("replayer", head, "_check_framing", lambda *_, **__: None),
     ("replayer", body.ChunkedReader, "_behind_chunk", lambda *_: _raise()),
     ("recorder", strict_http, "read_head", lambda *_: head.Head("GET", None)),
+    ("spec", grammar, "check_package", lambda _text: None),
+    ("spec", fields, "is_reserved", lambda _name: False),
+    ("spec", stepreader, "Step", lambda name, action, _network, *rest: Step(name, action, "proxy", *rest)),
 ]
 
 
