@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +12,8 @@ from hermit_proxy.guard import Allow, parse_allow
 from hermit_proxy.yamlfile import Node, Scalar, excerpt, load
 from hermit_proxy.yamlread import Reader
 
-_KEYS = ("store", "pool", "observers", "upstream", "credentials", "upload_limit")
+_KEYS = ("store", "pool", "observers", "upstream", "credentials", "upload_limit", "limits")
+_LIMITS = ("memory", "processes", "disk", "output", "time", "artifacts")
 DEFAULT_UPLOAD_LIMIT = 4 << 30
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 
@@ -24,7 +25,8 @@ class Settings:
     `store` is what `open_store` takes ("" for its own default). `pool` None means that the caller names it after the
     repository. `observers` counts the independent recordings that an entry needs. `upstream_allow` opens addresses,
     `upstream_trust` is a PEM bundle in place of the system's. `credentials` is the file of bindings, None where there
-    is none. `upload_limit` counts bytes. `source` is the file itself, None where there is none.
+    is none. `upload_limit` counts bytes. `limits` is the most that a build's spec may ask for: bytes, and a count of
+    `processes`, and seconds of `time`. `source` is the file itself, None where there is none.
     """
 
     store: str = ""
@@ -34,6 +36,7 @@ class Settings:
     upstream_trust: Path | None = None
     credentials: Path | None = None
     upload_limit: int = DEFAULT_UPLOAD_LIMIT
+    limits: Mapping[str, float] = field(default_factory=dict)
     source: Path | None = None
 
     @property
@@ -72,6 +75,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         upstream_trust=_read_file(reader, upstream.get("trust"), "upstream.trust"),
         credentials=_read_file(reader, fields.get("credentials"), "credentials") or credentials,
         upload_limit=DEFAULT_UPLOAD_LIMIT if limit is None else limit,
+        limits=_read_limits(reader, fields.get("limits")),
         source=path,
     )
     reader.finish()
@@ -80,6 +84,23 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def _empty(node: Node) -> bool:
     return isinstance(node, Scalar) and node.nothing
+
+
+def _read_limits(reader: Reader, node: Node | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, item in reader.expect_mapping(node, _LIMITS, "limits").items():
+        value: float | None
+        if name == "processes":
+            value = reader.expect_int(item, "limits.processes", least=1)
+        elif name == "time":
+            value = reader.expect_duration(item, "limits.time")
+        else:
+            value = reader.expect_size(item, f"limits.{name}")
+        if value == 0:
+            reader.mistake(item, f"limits.{name} of nothing would end every build")
+        elif value is not None:
+            found[name] = value
+    return found
 
 
 def _read_store(reader: Reader, node: Node | None) -> str:

@@ -55,7 +55,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "  allow: [mirror.example.org, '10.0.0.0/8', 127.0.0.1:8443]\n"
         "  trust: ca.pem\n"
         "credentials: mine.yaml\n"
-        "upload_limit: 10 MiB\n",
+        "upload_limit: 10 MiB\n"
+        "limits: {memory: 4 GiB, processes: 500, time: 2h}\n",
     )
     assert found == Settings(
         store="redis://cache.example.org:6379/0?password_file=/run/redis-password",
@@ -65,6 +66,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         upstream_trust=tmp_path / "ca.pem",
         credentials=tmp_path / "mine.yaml",
         upload_limit=10 << 20,
+        limits={"memory": 4 << 30, "processes": 500, "time": 7200.0},
         source=tmp_path / "config.yaml",
     )
     assert found.allow.admits("mirror.example.org", 443, ipaddress.ip_address("192.168.0.1"))
@@ -90,6 +92,10 @@ def test_a_store_is_a_path_or_a_url(tmp_path: Path, store: str) -> None:
         ("observers: 0", 1, "whole number of at least 1"),
         ("observers: two", 1, "found 'two'"),
         ("upload_limit: big", 1, "as a size"),
+        ("limits: {memory: lots}", 1, "limits.memory as a size"),
+        ("limits:\n  processes: 0", 2, "at least 1"),
+        ("limits:\n  disk: 0", 2, "would end every build"),
+        ("limits: {cpu: 2}", 1, "unknown key 'cpu' in limits"),
         ("upstream: x", 1, "expected upstream as a mapping"),
         ("upstream:\n  alow: []", 2, "did you mean `allow`?"),
         ("upstream:\n  allow: x", 2, "expected upstream.allow as a list"),
