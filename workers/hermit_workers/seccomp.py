@@ -42,13 +42,15 @@ MACHINES = {
         x32=True,
         calls=_COMMON
         | {"add_key": 248, "clone": 56, "ioctl": 16, "keyctl": 250, "request_key": 249}
-        | {"socket": 41, "socketpair": 53, "unshare": 272},
+        | {"socket": 41, "socketpair": 53, "unshare": 272}
+        | {"bpf": 321, "perf_event_open": 298, "syslog": 103, "userfaultfd": 323},
     ),
     "aarch64": Machine(
         audit=0xC00000B7,
         calls=_COMMON
         | {"add_key": 217, "clone": 220, "ioctl": 29, "keyctl": 219, "request_key": 218}
-        | {"socket": 198, "socketpair": 199, "unshare": 97},
+        | {"socket": 198, "socketpair": 199, "unshare": 97}
+        | {"bpf": 280, "perf_event_open": 241, "syslog": 116, "userfaultfd": 282},
     ),
 }
 
@@ -69,7 +71,7 @@ def program(machine: str | None = None) -> bytes:
     A call of another architecture kills the process (its numbers mean other calls), x32 calls do not exist. Nested user
     namespaces are refused, because they hand out capabilities; clone3 does not exist, because its
     flags are behind a pointer, and libraries then use clone. io_uring does not exist, because it opens sockets that no
-    filter sees. Kernel keyrings are shared beyond namespaces.
+    filter sees. Kernel keyrings are shared beyond namespaces, and so are the kernel's log and its counters.
     """
     name = machine or platform.machine()
     try:
@@ -83,7 +85,7 @@ def program(machine: str | None = None) -> bytes:
         lines += [Instruction(_AT_LEAST, _X32, no=1), _refusal(errno.ENOSYS)]
     for call in ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3"):
         lines += _refuse(calls[call], errno.ENOSYS)
-    for call in ("add_key", "request_key", "keyctl"):
+    for call in ("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "syslog", "userfaultfd"):
         lines += _refuse(calls[call], errno.EPERM)
     for call in ("socket", "socketpair"):
         lines += _refuse_unless(calls[call], 0, FAMILIES, errno.EAFNOSUPPORT)

@@ -68,6 +68,10 @@ CASES = [
     ("add_key", (), NOT_PERMITTED),
     ("request_key", (), NOT_PERMITTED),
     ("keyctl", (), NOT_PERMITTED),
+    ("bpf", (), NOT_PERMITTED),
+    ("perf_event_open", (), NOT_PERMITTED),
+    ("syslog", (2,), NOT_PERMITTED),
+    ("userfaultfd", (), NOT_PERMITTED),
 ]
 
 
