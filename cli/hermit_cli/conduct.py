@@ -9,9 +9,10 @@ import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hermit_cli import runs
+from hermit_cli.attended import attended
 from hermit_cli.output import say
 from hermit_cli.progress import Progress
 from hermit_proxy.ca import RunCA
@@ -27,11 +28,9 @@ if TYPE_CHECKING:  # imported while the proxy boots, which a run has to wait for
     from hermit_workers.command.runtime import Cell
     from hermit_workers.command.view import Hidden
 
-# They come from a terminal or a supervisor, and are for the command to obey.
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+T = TypeVar("T")
 _GRACE = 10.0
 _PATIENCE = 3  # interrupts from the keyboard, within the grace time
-_TICK = 1.0
 _STORE_SECRETS = frozenset({"password_file", "ssl_keyfile"})
 
 
@@ -86,23 +85,13 @@ class _Conductor:
 
     async def run(self) -> Ending:
         self._task = asyncio.current_task()
-        loop = asyncio.get_running_loop()
-        for number in _PASSED_ON:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) has the command ignore it as well
-                loop.add_signal_handler(number, self._on_signal, number)
-        self._progress.open()
-        if self._progress.pinned:
-            loop.add_signal_handler(signal.SIGWINCH, self._progress.resize)
-            loop.add_signal_handler(signal.SIGTSTP, self._stop)
-            loop.call_later(_TICK, self._tick)
-        try:
-            return await self._with_proxy()
-        except asyncio.CancelledError:
-            if self._interrupted is None:
-                raise
-            return Ending(128 + signal.Signals[self._interrupted], _named(Counts()), self._interrupted)
-        finally:
-            self._progress.close()
+        with attended(self._progress, self._on_signal):
+            try:
+                return await self._with_proxy()
+            except asyncio.CancelledError:
+                if self._interrupted is None:
+                    raise
+                return Ending(128 + signal.Signals[self._interrupted], named(Counts()), self._interrupted)
 
     async def _with_proxy(self) -> Ending:
         plan = self._plan
@@ -111,7 +100,7 @@ class _Conductor:
         try:
             status = await self._with_cell(proxy, authority)
             counts = await proxy.finish()
-            return Ending(status, _named(counts), self._interrupted)
+            return Ending(status, named(counts), self._interrupted)
         finally:
             await proxy.stop()
 
@@ -131,7 +120,7 @@ class _Conductor:
         stdout = sys.stderr.buffer if plan.stdout_to_stderr else None
         self._cell = cell = Cell.start(sandbox, plan.command, environment, stdout=stdout)
         try:
-            listener, _ = await _both(cell.listener(), proxy.ready())
+            listener, _ = await both(cell.listener(), proxy.ready())
             with listener:
                 proxy.listen(listener)
             self._running = True
@@ -169,16 +158,6 @@ class _Conductor:
     def _on_event(self, message: Message) -> None:
         if message.get("event") in {"status", "finished"}:
             self._progress.update(Counts.from_dict(message))
-
-    def _tick(self) -> None:
-        self._progress.draw()
-        asyncio.get_running_loop().call_later(_TICK, self._tick)
-
-    def _stop(self) -> None:
-        """Stop as the terminal asks, with the terminal in order, and go on where it says so."""
-        self._progress.close()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        self._progress.open()
 
     def _on_signal(self, number: int) -> None:
         """Pass a signal on to the command, which may end in its own way; a second one, or ten seconds, end it.
@@ -227,7 +206,7 @@ def _identities(hidden: Hidden) -> dict[Path, tuple[int, int] | None]:
     return found
 
 
-async def _both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
+async def both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
     """Wait for both; where one fails, the other is not left behind."""
     tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
     try:
@@ -238,7 +217,23 @@ async def _both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any
     return tasks[0].result(), tasks[1].result()
 
 
-def _named(counts: Counts) -> dict[str, int]:
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Wait for what must not be left half done, such as clearing up; being cancelled is put off until then."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None and not task.cancelled():
+        task.exception()  # what it says is not asked for any more
+        raise cancelled
+    return task.result()
+
+
+def named(counts: Counts) -> dict[str, int]:
+    """Give the numbers among the counts by name."""
     return {name: value for name, value in counts.to_dict().items() if isinstance(value, int)}
 
 

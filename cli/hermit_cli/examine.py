@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hermit_cli import runs
-from hermit_cli.findings import Finding, fail, ok, warn
+from hermit_cli.findings import Finding, Level, fail, ok, warn
 from hermit_cli.output import bytes_as_text
 from hermit_proxy.ca import RunCA
 from hermit_proxy.credentials import load_bindings
@@ -27,6 +27,8 @@ from hermit_proxy.store.open import open_store
 from hermit_workers.command.runtime import Cell
 from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire
+from hermit_workers.image.library import Library
+from hermit_workers.sandbox.doctor import examine_sandbox
 from hermit_workers.trust import system_bundle
 
 _PACKAGES = ("cryptography", "google-re2", "httptools", "mitmproxy", "pyyaml", "redis", "twisted", "uvloop")
@@ -89,6 +91,20 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         if bubblewrap.mend is None:
             (trial := Path(folder) / "trial").mkdir()
             yield asyncio.run(_cell(trial, environ))
+            yield from _builds(environ)
+
+
+def _builds(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Try what `hermit build` needs beyond that; `hermit run` works without."""
+    yield _mmdebstrap(environ)
+    for one in examine_sandbox(Library.of(environ).folder):
+        yield Finding(one.name, Level(one.level), one.text, one.hint)
+
+
+def _mmdebstrap(environ: Mapping[str, str]) -> Finding:
+    if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
+        return warn("mmdebstrap", "not installed; no image can be made here", "apt-get install mmdebstrap")
+    return ok("mmdebstrap", "makes images")
 
 
 def _python() -> Iterator[Finding]:

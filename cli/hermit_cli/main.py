@@ -11,14 +11,18 @@ from hermit_proxy.errors import ExitCode, HermitError
 
 # One module each, imported only when it is asked for: a start must not pay for what it does not use.
 COMMANDS = {
+    "init": "hermit_cli.init.command",
+    "build": "hermit_cli.build.command",
+    "shell": "hermit_cli.build.shell",
     "run": "hermit_cli.run",
     "snapshot": "hermit_cli.snapshot_cmd",
     "rules": "hermit_cli.rules_cmd",
     "store": "hermit_cli.store_cmd",
+    "image": "hermit_cli.image_cmd",
     "doctor": "hermit_cli.doctor",
 }
 _EPILOG = """\
-exit codes: 0 done; 1 the command failed; 2 wrong usage, settings, rules or snapshot;
+exit codes: 0 done; 1 the build or command failed; 2 wrong usage, settings, spec, rules or snapshot;
 3 not hermetic: something was refused that nothing allowed; 4 this machine or a service failed"""
 
 
@@ -77,7 +81,7 @@ def _flushed(code: int) -> int:
 
 
 def _parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    description = "Records what a command fetches, replays it for ever, refuses the rest."
+    description = "Records what a build fetches, replays it for ever, refuses the rest."
     parser = argparse.ArgumentParser(
         prog="hermit",
         description=description,

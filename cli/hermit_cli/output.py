@@ -14,7 +14,7 @@ from hermit_proxy.errors import HermitError
 
 # URLs and messages come from builds and servers: no escape sequence of theirs reaches the terminal.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-_STYLES = {"bad": "\x1b[1;31m", "warn": "\x1b[33m", "good": "\x1b[32m", "dim": "\x1b[2m"}
+_STYLES = {"bad": "\x1b[1;31m", "warn": "\x1b[33m", "good": "\x1b[32m", "dim": "\x1b[2m", "head": "\x1b[1m"}
 _END = "\x1b[0m"
 _STEP = 1024
 

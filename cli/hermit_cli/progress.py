@@ -61,6 +61,7 @@ class Progress:
         self._began = clock()
         self._counts: Counted | None = None
         self._told: str | None = None
+        self._doing: str | None = None
         self._rows = 0
 
     @property
@@ -98,6 +99,11 @@ class Progress:
             say_styled(f"hermit: refused {counts.last_refusal}", "warn")
         self.draw()
 
+    def begin(self, doing: str) -> None:
+        """Say what is done from now on."""
+        self._doing = doing
+        self.draw()
+
     def draw(self) -> None:
         """Write the status into its row."""
         if self._open:
@@ -107,8 +113,10 @@ class Progress:
             self._write(f"{_SAVE}\x1b[{self._rows};1H{_CLEAR}{styled}{_RESTORE}")
 
     def status(self) -> str:
-        """Give the status in one line: mode, elapsed time, requests, bytes, refusals."""
+        """Give the status in one line: mode, elapsed time, what is done, requests, bytes, refusals."""
         parts = [f"hermit {self._mode}", time_as_text(self._clock() - self._began)]
+        if self._doing:
+            parts.append(self._doing)
         if (counts := self._counts) is not None:
             parts.append(f"{counts.requests} requests")
             parts.append(bytes_as_text(counts.bytes))

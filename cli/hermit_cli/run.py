@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hermit_cli import interrupts, output, runs
 from hermit_cli.project import Project, find_project, has_snapshot
-from hermit_proxy.errors import ExitCode, HermitError, UsageError
+from hermit_proxy.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.conduct import Ending, Plan
@@ -140,7 +139,7 @@ def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> Run
         ending = conduct(plan)
     finally:
         raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
-        log = _keep_log(rundir, options.log)
+        log = runs.keep_log(rundir, options.log)
     seconds = time.monotonic() - began
     recorded = None
     note = None
@@ -157,28 +156,13 @@ def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> Run
 
 def _plan(options: Options, settings: Settings, rundir: Path) -> Plan:
     from hermit_cli.conduct import Plan  # noqa: PLC0415  see above
+    from hermit_cli.proxying import proxy_settings  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
-    from hermit_proxy.proxysettings import ProxySettings  # noqa: PLC0415  see above
-    from hermit_proxy.settings import config_dir  # noqa: PLC0415  see above
-    from hermit_proxy.snapshot.recorded import read as read_recorded  # noqa: PLC0415  see above
 
-    recorded = read_recorded(options.network.parent)
+    network, rules = options.network, options.rules
     return Plan(
         mode=Mode(options.mode),
-        proxy=ProxySettings(
-            rules=options.rules,
-            snapshot=options.network,
-            store=settings.store,
-            pool=settings.pool or options.project.pool(),
-            clock=(float(recorded),) if recorded is not None else (),
-            observers=settings.observers,
-            upstream_allow=settings.upstream_allow,
-            upstream_trust=settings.upstream_trust,
-            credentials=settings.credentials,
-            upload_limit=settings.upload_limit,
-            refresh=options.refresh,
-            settings_file=str(settings.source or config_dir(os.environ) / "config.yaml"),
-        ),
+        proxy=proxy_settings(options.project, settings, rules=rules, network=network, refresh=options.refresh),
         rundir=rundir,
         folder=Path.cwd(),
         command=options.command,
@@ -238,16 +222,3 @@ def _elsewhere(options: Options) -> tuple[str, ...]:
     """Give the options that a next run needs to work on the same files."""
     rules = () if options.rules.resolve() == options.project.rules.resolve() else ("--rules", str(options.rules))
     return rules if options.own else ("--snapshot", str(options.network), *rules)
-
-
-def _keep_log(rundir: Path, copy: Path | None) -> Path | None:
-    log = rundir / runs.LOG_NAME
-    if not log.exists():
-        return None
-    if copy is None:
-        return log
-    try:
-        shutil.copyfile(log, copy)
-    except OSError as error:
-        raise HermitError(f"cannot write the log to {copy}: {error.strerror}") from error
-    return copy

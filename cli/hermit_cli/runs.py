@@ -22,7 +22,10 @@ from hermit_proxy.errors import HermitError, UsageError
 KEPT_RUNS = 20
 LOG_NAME = "requests.jsonl"
 RESULT_NAME = "result.json"
+STEPS_NAME = "steps.log"
 _LOCK = "lock"
+_MOMENT = "%Y%m%dT%H%M%S"
+_STAYS = frozenset({LOG_NAME, RESULT_NAME, STEPS_NAME, _LOCK})
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -39,7 +42,7 @@ def runs_dir(environ: Mapping[str, str]) -> Path:
 
 @contextlib.contextmanager
 def run_folder(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Make a run's folder, hold its lock, and leave only its log and its result behind."""
+    """Make a run's folder, hold its lock, and leave only its logs and its result behind."""
     runs = runs_dir(environ)
     try:
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -60,6 +63,20 @@ def run_folder(environ: Mapping[str, str]) -> Iterator[Path]:
 def write_result(rundir: Path, fields: Mapping[str, Any]) -> None:
     """Keep how a run ended beside its log, for the commands that need a log that is worth something."""
     (rundir / RESULT_NAME).write_text(json.dumps(fields) + "\n")
+
+
+def keep_log(rundir: Path, copy: Path | None) -> Path | None:
+    """Give the run's log, or the copy of it that was asked for; None where there is none."""
+    log = rundir / LOG_NAME
+    if not log.exists():
+        return None
+    if copy is None:
+        return log
+    try:
+        shutil.copyfile(log, copy)
+    except OSError as error:
+        raise HermitError(f"cannot write the log to {copy}: {error.strerror}") from error
+    return copy
 
 
 def sweep(environ: Mapping[str, str], *, keep: int = KEPT_RUNS) -> None:
@@ -99,9 +116,15 @@ def results(environ: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, Any]]]
             yield log, fields
 
 
+def began(rundir: Path) -> str:
+    """Say when a run began, from the name of its folder: `2026-11-21 13:54 UTC`."""
+    moment = time.strptime(rundir.name.partition("-")[0], _MOMENT)
+    return time.strftime("%Y-%m-%d %H:%M UTC", moment)
+
+
 def _fresh(runs: Path) -> tuple[Path, int]:
     now = time.time_ns()
-    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+    moment = time.strftime(_MOMENT, time.gmtime(now // 10**9))
     name = f"{moment}-{now // 1000 % 10**6:06}{secrets.token_hex(2)}"
     # Made under another name and locked first, so that a sweep never sees it without its lock.
     unready = runs / f".{name}"
@@ -128,10 +151,10 @@ def _alive(rundir: Path) -> bool:
 
 
 def _clean(rundir: Path) -> None:
-    """Remove everything but the log, the result and the lock."""
+    """Remove everything but the logs, the result and the lock."""
     with contextlib.suppress(FileNotFoundError):
         for entry in list(os.scandir(rundir)):
-            if entry.name in {LOG_NAME, RESULT_NAME, _LOCK}:
+            if entry.name in _STAYS:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 _remove(Path(entry.path))
@@ -149,5 +172,18 @@ def _remove(folder: Path) -> None:
         for parent, folders, _ in os.walk(folder):
             for name in folders:
                 if not os.path.islink(os.path.join(parent, name)):  # a link may lead to the user's own folder
-                    os.chmod(os.path.join(parent, name), stat.S_IRWXU)
+                    with contextlib.suppress(OSError):
+                        os.chmod(os.path.join(parent, name), stat.S_IRWXU)
         shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        _remove_foreign(folder)
+
+
+def _remove_foreign(folder: Path) -> None:
+    """Remove what a cell left that was killed: its files belong to the mapped users, not to us."""
+    import asyncio  # noqa: PLC0415  rarely needed
+
+    from hermit_workers.sandbox.mapped import remove_tree  # noqa: PLC0415  rarely needed
+
+    with contextlib.suppress(HermitError):  # it is there the next time as well
+        asyncio.run(remove_tree(folder))

@@ -111,20 +111,21 @@ class RunReport:
         broken = [trouble for trouble in self.troubles if trouble.broken]
         reasons = {trouble.reason for trouble in broken}
         if any(reason.startswith(Reason.UNOBSERVED.value) for reason in reasons):
-            return f"hermit store fill    (or record again: {self._again(Mode.RECORD)})"
+            return f"hermit store fill    (or record again: {self.again(Mode.RECORD)})"
         if any(reason.startswith((Reason.NO_RULE.value, Reason.AMBIGUOUS.value)) for reason in reasons):
             return "hermit rules suggest    (shows the fewest rules that admit what was refused)"
         failed = [trouble for trouble in broken if trouble.outcome is Outcome.FAILED]
         if reasons and self.mode is Mode.HERMETIC and not any(trouble.hint for trouble in failed):
-            return self._again(Mode.RECORD)
+            return self.again(Mode.RECORD)
         # What the store could not give is no matter for a recording: it says itself what mends it.
         if hint := next((trouble.hint for trouble in (*failed, *broken) if trouble.hint), None):
             return hint
         if self.recorded and self.recorded.changed and self.exit_code is ExitCode.DONE:
-            return ("commit .hermit, then: " if self.own else "") + self._again(Mode.HERMETIC)
+            return ("commit .hermit, then: " if self.own else "") + self.again(Mode.HERMETIC)
         return None
 
-    def _again(self, mode: Mode) -> str:
+    def again(self, mode: Mode) -> str:
+        """Give the command line that does it again."""
         return shlex.join(["hermit", "run", "--mode", mode.value, *self.options, "--", *self.command])
 
     def say(self) -> None:
@@ -135,7 +136,7 @@ class RunReport:
         ending = {ExitCode.DONE: "done", ExitCode.NOT_HERMETIC: "NOT HERMETIC"}.get(code, "failed")
         line = f"hermit {self.mode.value}: {ending} in {time_as_text(self.seconds)}; {told or 'no requests'}, {size}"
         say_styled(line, "good" if code is ExitCode.DONE else "bad")
-        self._say_ending()
+        self.say_ending()
         for trouble in self.troubles[:_SHOWN]:
             _say_trouble(trouble)
         if len(self.troubles) > _SHOWN:
@@ -151,23 +152,24 @@ class RunReport:
         if step := self.next_step():
             say(f"  next: {step}")
 
-    def _say_ending(self) -> None:
+    def say_ending(self) -> None:
+        """Say how the command ended."""
         if self.signal:
             say(f"  interrupted by {self.signal}")
         elif self.status:
-            say(f"  the command ended with {_status_as_text(self.status)}")
+            say(f"  the command ended with {status_as_text(self.status)}")
             if not self.counts.get("requests"):
                 say(f"  {_UNREACHED}")
 
 
-def note_on_recording(counts: Mapping[str, int], *, had: bool, refresh: bool) -> str | None:
-    """Say why a good recording recorded nothing, where it did; `had` tells whether there was a snapshot before."""
+def note_on_recording(counts: Mapping[str, int], *, had: bool, refresh: bool, what: str = "the command") -> str | None:
+    """Say why a good recording of `what` recorded nothing, where it did; `had` tells whether there was a snapshot."""
     if counts.get("recorded"):
         return None
     if not counts.get("requests") and had:
-        return "the command asked for nothing: the snapshot stays as it is; hermit snapshot prune drops what is unused"
+        return f"{what} asked for nothing: the snapshot stays as it is; hermit snapshot prune drops what is unused"
     if not had:
-        asked = "nothing was recorded" if counts.get("requests") else "the command asked for nothing"
+        asked = "nothing was recorded" if counts.get("requests") else f"{what} asked for nothing"
         return f"{asked}, so no snapshot was written"
     reached = any(counts.get(name) for name in ("passed", "failed"))
     if counts.get("replayed") and not reached and not refresh:
@@ -224,7 +226,8 @@ def _say_recorded(recorded: Recorded) -> None:
         say_styled(f"  several answers to one request: {conflict}", "warn")
 
 
-def _status_as_text(status: int) -> str:
+def status_as_text(status: int) -> str:
+    """Give a status as shells tell it, with the signal that it stands for: `status 137 (SIGKILL)`."""
     from signal import Signals  # noqa: PLC0415  needed only for a command that failed
 
     if status > 128 and status - 128 in {int(number) for number in Signals}:  # noqa: PLR2004  as shells count

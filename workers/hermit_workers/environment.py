@@ -7,50 +7,13 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from hermit_proxy import toolvariables as names
+
 # A cell sees Hermit's files always at the same place, so that no path of a run ends up in what a build makes.
 CELL_ROOT = PurePosixPath("/run/hermit")
 # The cell's own loopback: servers that a build starts for its tests. The host's is out of reach from there.
-NO_PROXY = "localhost,127.0.0.1,::1"
+LOOPBACK = "localhost,127.0.0.1,::1"
 
-# These replace a tool's trust, so each gets the whole bundle. (requests, curl, pip, cargo, git, the AWS, Google and
-# gRPC libraries, bundler, Nix, Perl, Haskell; SSL_CERT_FILE is OpenSSL's, Go's, Ruby's and uv's.)
-_BUNDLE = (
-    "AWS_CA_BUNDLE",
-    "BUNDLE_SSL_CA_CERT",
-    "CARGO_HTTP_CAINFO",
-    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    "HTTPLIB2_CA_CERTS",
-    "NIX_SSL_CERT_FILE",
-    "PERL_LWP_SSL_CA_FILE",
-    "PIP_CERT",
-    "REQUESTS_CA_BUNDLE",
-    "SSL_CERT_FILE",
-    "SYSTEM_CERTIFICATE_PATH",
-    "YARN_HTTPS_CA_FILE_PATH",
-    "npm_config_cafile",
-)
-# Lower case for curl and most others (curl reads http_proxy in lower case only), upper case for the rest. ftp and rsync
-# have nothing to gain but a refusal that is told instead of a name that does not resolve.
-_PROXY_URL = (
-    "http_proxy",
-    "HTTP_PROXY",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "ftp_proxy",
-    "FTP_PROXY",
-    # These win over a proxy that the user's own configuration file names.
-    "CARGO_HTTP_PROXY",
-    "PIP_PROXY",
-    "YARN_HTTP_PROXY",
-    "YARN_HTTPS_PROXY",
-    "npm_config_https_proxy",
-    "npm_config_proxy",
-)
 # Folders of which every run starts with an empty one (WIRE.md row 35): what a cache answers is in no record.
 _CACHES = {
     "BUN_INSTALL_CACHE_DIR": "bun",
@@ -72,11 +35,8 @@ _CACHES = {
     "YARN_GLOBAL_FOLDER": "yarn-global",
     "npm_config_cache": "npm",
 }
-_SETTINGS = {
-    "DENO_TLS_CA_STORE": "system",
-    "NODE_USE_ENV_PROXY": "1",
-    "NODE_USE_SYSTEM_CA": "1",
-    # Answers that change by the day and that no build needs (rows 11 and 34).
+# What asks for answers that change by the day and that no build needs (rows 11 and 34).
+_QUIET = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "YARN_ENABLE_TELEMETRY": "0",
     "npm_config_audit": "false",
@@ -135,19 +95,27 @@ def cell_environment(user: Mapping[str, str], wire: Wire, *, dead: Collection[st
     """
     dead = set(dead)
     result = {name: value for name, value in user.items() if not _leads_out(name, value, dead)}
-    bundle, authority = str(wire.root / "ca-bundle.crt"), str(wire.root / "ca.pem")
-    result |= dict.fromkeys(_PROXY_URL, wire.proxy)
-    result |= dict.fromkeys(("no_proxy", "NO_PROXY"), NO_PROXY) | {"RSYNC_PROXY": f"{wire.host}:{wire.port}"}
-    result |= dict.fromkeys(_BUNDLE, bundle) | {"SSL_CERT_DIR": "/etc/ssl/certs"}
-    # These add to a tool's trust, so the one certificate is enough.
-    result |= {"NODE_EXTRA_CA_CERTS": authority, "DENO_CERT": authority} | _SETTINGS
-    result["APT_CONFIG"] = str(wire.root / "apt.conf")
-    result["JAVA_TOOL_OPTIONS"] = " ".join([user.get("JAVA_TOOL_OPTIONS", ""), *java_options(wire)]).strip()
-    result |= _git(user, wire)
+    result |= wire_environment(wire, user)
     if not wire.keep_caches:
         caches = wire.root / "cache"
         result |= {name: str(caches / folder) for name, folder in _CACHES.items()}
     return result
+
+
+def wire_environment(wire: Wire, given: Mapping[str, str], *, no_proxy: str = LOOPBACK) -> dict[str, str]:
+    """Give what `hermit run` and builds share: proxy, trust, and silence where no build needs an answer.
+
+    Of `given` the JVM's options and git's settings are kept, with ours behind them.
+    """
+    result = dict.fromkeys(names.PROXY_URL, wire.proxy) | dict.fromkeys(names.NO_PROXY, no_proxy)
+    result |= {names.RSYNC_PROXY: f"{wire.host}:{wire.port}"}
+    result |= dict.fromkeys(names.BUNDLE, str(wire.root / "ca-bundle.crt"))
+    result |= {names.BUNDLE_FOLDER: "/etc/ssl/certs"}
+    result |= dict.fromkeys(names.AUTHORITY, str(wire.root / "ca.pem"))
+    result |= {**names.SWITCHES, **_QUIET, names.APT_CONFIG: str(wire.root / "apt.conf")}
+    result[names.JAVA_OPTIONS] = " ".join([given.get(names.JAVA_OPTIONS, ""), *java_options(wire)]).strip()
+    # A proxy in ~/.gitconfig would win over the variables.
+    return result | git_settings(given, {"http.proxy": wire.proxy})
 
 
 def cache_folders() -> tuple[str, ...]:
@@ -172,12 +140,14 @@ def java_options(wire: Wire) -> Iterator[str]:
         yield f"-Dmaven.repo.local={wire.root / 'cache' / 'm2-repository'}"
 
 
-def _git(user: Mapping[str, str], wire: Wire) -> dict[str, str]:
-    """Add a setting to those that the environment already gives git: a proxy in ~/.gitconfig would win otherwise."""
-    given = user.get("GIT_CONFIG_COUNT", "")
-    count = int(given) if given.isdecimal() else 0
-    setting = {f"GIT_CONFIG_KEY_{count}": "http.proxy", f"GIT_CONFIG_VALUE_{count}": wire.proxy}
-    return {"GIT_CONFIG_COUNT": str(count + 1)} | setting
+def git_settings(given: Mapping[str, str], added: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that add settings to those that an environment already gives git."""
+    told = given.get(names.GIT_COUNT, "")
+    count = int(told) if told.isdecimal() else 0
+    result = {names.GIT_COUNT: str(count + len(added))}
+    for number, (key, value) in enumerate(added.items(), count):
+        result |= {f"{names.GIT_KEY}{number}": key, f"{names.GIT_VALUE}{number}": value}
+    return result
 
 
 def _leads_out(name: str, value: str, dead: Collection[str]) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from hermit_workers.environment import Wire, java_options
+from hermit_workers.imagetree import read_inside
 from hermit_workers.mounts import Bind
 
 if TYPE_CHECKING:  # a run without Maven does not pay for XML
@@ -15,7 +16,7 @@ if TYPE_CHECKING:  # a run without Maven does not pay for XML
 
 _NAMESPACE = "http://maven.apache.org/SETTINGS/1.0.0"
 # What Maven's own distribution ships: without it every line of output starts with thread and class.
-_LOGGING = """\
+LOGGING = """\
 org.slf4j.simpleLogger.defaultLogLevel=info
 org.slf4j.simpleLogger.showDateTime=false
 org.slf4j.simpleLogger.showThreadName=false
@@ -24,6 +25,22 @@ org.slf4j.simpleLogger.logFile=System.out
 org.slf4j.simpleLogger.cacheOutputStream=true
 org.slf4j.simpleLogger.levelInBrackets=true
 """
+# Where Debian's maven has its settings; it is what an image may say of mirrors.
+_MAVEN_IN_IMAGE = PurePosixPath("/usr/share/maven/conf/settings.xml")
+# What Maven ships since 3.8.1, for a Maven that a step installs: repositories over plain http stay out.
+_MAVEN_SHIPPED = f"""\
+<settings xmlns="{_NAMESPACE}">
+  <mirrors>
+    <mirror>
+      <id>maven-default-http-blocker</id>
+      <mirrorOf>external:http:*</mirrorOf>
+      <name>Pseudo repository to mirror external repositories initially using HTTP.</name>
+      <url>http://0.0.0.0/</url>
+      <blocked>true</blocked>
+    </mirror>
+  </mirrors>
+</settings>
+""".encode()
 
 
 def write_tool_files(folder: Path, user: Mapping[str, str], wire: Wire) -> tuple[Bind, ...]:
@@ -35,7 +52,7 @@ def write_tool_files(folder: Path, user: Mapping[str, str], wire: Wire) -> tuple
     home = Path(user.get("HOME") or Path.home())
     (folder / "apt.conf").write_text(apt_configuration(user.get("APT_CONFIG"), hermetic=wire.hermetic))
     (folder / "maven" / "logging").mkdir(parents=True)
-    (folder / "maven" / "logging" / "simplelogger.properties").write_text(_LOGGING)
+    (folder / "maven" / "logging" / "simplelogger.properties").write_text(LOGGING)
     installed = _maven_home(user)
     (folder / "maven" / "settings.xml").write_bytes(
         maven_settings(_read(installed / "conf" / "settings.xml") if installed else None, wire)
@@ -51,13 +68,15 @@ def write_tool_files(folder: Path, user: Mapping[str, str], wire: Wire) -> tuple
 def apt_configuration(own: str | None, *, hermetic: bool) -> str:
     """Give what APT_CONFIG names: apt reads it before its other files and uses http_proxy by itself.
 
-    apt cannot change to its user _apt where only one user is mapped; recorded release files have expired (row 22).
+    apt cannot change to its user _apt where only one user is mapped.
     """
-    lines = [f'#include "{own}";'] if own else []
-    lines.append('APT::Sandbox::User "root";')
-    if hermetic:
-        lines += ['Acquire::Check-Valid-Until "false";', 'Acquire::Check-Date "false";']
-    return "".join(f"{line}\n" for line in lines)
+    include = f'#include "{own}";\n' if own else ""
+    return f'{include}APT::Sandbox::User "root";\n{apt_dates(hermetic=hermetic)}'
+
+
+def apt_dates(*, hermetic: bool) -> str:
+    """Give apt's settings for a replay: recorded release files have expired (row 22)."""
+    return 'Acquire::Check-Valid-Until "false";\nAcquire::Check-Date "false";\n' if hermetic else ""
 
 
 def maven_settings(installed: bytes | None, wire: Wire) -> bytes:
@@ -77,6 +96,17 @@ def maven_settings(installed: bytes | None, wire: Wire) -> bytes:
             ET.SubElement(proxy, f"{space}{name}").text = value
     ET.register_namespace("", space[1:-1])
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def image_maven_settings(root: Path) -> bytes:
+    """Give the settings of the Maven in an image's tree, or what Maven ships where it has none."""
+    return read_inside(root, _MAVEN_IN_IMAGE) or _MAVEN_SHIPPED
+
+
+def gradle_properties(wire: Wire) -> str:
+    """Give the lines of the user's gradle.properties, which win over a proxy that the project's own file names."""
+    options = (option.removeprefix("-D").partition("=") for option in java_options(wire) if ".proxy" in option)
+    return "".join(f"systemProp.{name}={value}\n" for name, _, value in options)
 
 
 def _without_proxies(text: bytes) -> Element | None:
@@ -120,9 +150,7 @@ def _maven_home(user: Mapping[str, str]) -> Path | None:
 def _write_gradle(own: Path, fresh: Path, wire: Wire) -> None:
     fresh.mkdir(parents=True, exist_ok=True)
     given = _read(own / "gradle.properties") or b""
-    options = (option.removeprefix("-D").partition("=") for option in java_options(wire) if ".proxy" in option)
-    lines = "".join(f"systemProp.{name}={value}\n" for name, _, value in options)
-    (fresh / "gradle.properties").write_bytes(given.rstrip(b"\n") + b"\n" + lines.encode())
+    (fresh / "gradle.properties").write_bytes(given.rstrip(b"\n") + b"\n" + gradle_properties(wire).encode())
     for name in ("init.gradle", "init.gradle.kts", "init.d"):
         if (own / name).exists():
             (fresh / name).symlink_to((own / name).resolve())

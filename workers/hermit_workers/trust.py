@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from hermit_workers.imagetree import read_inside
 from hermit_workers.mounts import Bind
 
 CERTIFICATES = Path("/etc/ssl/certs")
@@ -26,6 +27,11 @@ _ASN1_UTF8_STRING = 0x0C
 def system_bundle() -> bytes:
     """Give the host's own bundle, or nothing where there is none."""
     return next((path.read_bytes() for path in BUNDLES if path.is_file()), b"")
+
+
+def image_bundle(root: Path) -> bytes:
+    """Give the bundle of an image's tree, or nothing where it has none."""
+    return next((found for path in BUNDLES if (found := read_inside(root, path)) is not None), b"")
 
 
 def write_trust(folder: Path, certificate: bytes, bundle: bytes) -> tuple[Bind, ...]:

@@ -1,0 +1,296 @@
+"""Is `hermit build`: the project's spec, run as CI runs it, in a throw-away tree whose only wire is the proxy."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hermit_cli import interrupts, output, runs
+from hermit_cli.project import Project, find_project, has_snapshot
+from hermit_proxy.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:  # a wrong command line should not pay for the rest
+    from hermit_cli.build.order import Built, Order
+    from hermit_cli.build.report import BuildReport, Comparison, Identity
+    from hermit_cli.build.source import Source
+    from hermit_cli.summary import Recorded
+    from hermit_proxy.snapshot.model import Snapshot
+    from hermit_steps.plan import Plan
+
+_DESCRIPTION = """\
+Build a project as CI does: its spec (.hermit/build.yaml, or the script .hermit/build) is run in a throw-away Debian
+tree whose only wire leads to a proxy. Record what it fetches under the project's rules, or replay the snapshot and
+refuse everything else. Uncommitted changes are built, too; what git ignores is not. With --json stdout has one object
+at the end."""
+
+_MODE_HELP = "auto (the default) is hermetic where there is a snapshot, else record"
+_REFRESH_HELP = "record, and ask upstream for what the snapshot has, too (ALLOW is taken as REFRESH)"
+_KEEP_HELP = "keep what a failed step leaves, for hermit shell"
+_LAST_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Is the command line after its defaults: what a build works on. `given` are its own words for the project."""
+
+    project: Project
+    given: tuple[str, ...]
+    mode: str
+    step: str | None
+    keep: bool
+    out: Path
+    log: Path | None
+    quiet: bool
+    json: bool
+    refresh: bool
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether output of steps is shown only where one fails."""
+        return self.quiet or self.json
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Describe the command's options."""
+    parser = subparsers.add_parser(
+        "build",
+        help="build a project as CI does, behind the proxy",
+        description=_DESCRIPTION,
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="the project (default: where you are)")
+    parser.add_argument("--mode", choices=("record", "hermetic", "auto"), default="auto", help=_MODE_HELP)
+    parser.add_argument("--refresh", action="store_true", help=_REFRESH_HELP)
+    parser.add_argument("--cell", choices=("sandbox",), default="sandbox", help="where it runs")
+    parser.add_argument("--step", metavar="N", help="stop after this step, told by number or name")
+    parser.add_argument("--keep", action="store_true", help=_KEEP_HELP)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where artifacts go (default: .hermit/out)")
+    parser.add_argument("--json", action="store_true", help="print one object for programs")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="copy the log of requests there")
+    parser.add_argument("--quiet", action="store_true", help="tell refusals and failures only")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Build it and give the exit code."""
+    options = read_options(args)
+    source, plan = look_at(options.project)
+    if options.step is not None:
+        plan = plan.upto(options.step)
+    if not options.silent:
+        _say_beginning(options, source, plan)
+    runs.sweep(os.environ)
+    with interrupts.raised() as again, runs.run_folder(os.environ) as rundir:
+        report = _build(options, source, plan, rundir, again)
+        network = str(options.project.network.resolve())
+        runs.write_result(rundir, {"snapshot": network, **report.result()})
+    if options.json:
+        output.print_json(report.to_json())
+    elif not options.quiet or report.exit_code is not ExitCode.DONE:
+        report.say()
+    return int(report.exit_code)
+
+
+def read_options(args: argparse.Namespace) -> Options:
+    """Check the command line against what is there; raise UsageError."""
+    from hermit_cli.build.artifacts import check_folder  # noqa: PLC0415  see above
+
+    folder = args.path or Path.cwd()
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint="hermit build [PATH]")
+    project = find_project(folder)
+    mode = args.mode
+    if args.refresh and mode == "hermetic":
+        raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
+    if mode == "auto":
+        mode = "record" if args.refresh else "hermetic" if has_snapshot(project.network) else "record"
+    out = (args.out or project.hermit_dir / "out").absolute()
+    check_folder(out)
+    return Options(
+        project=project,
+        given=(str(args.path),) if args.path else (),
+        mode=mode,
+        step=args.step,
+        keep=args.keep,
+        out=out,
+        log=args.log and args.log.absolute(),
+        quiet=args.quiet,
+        json=args.json,
+        refresh=args.refresh,
+    )
+
+
+def look_at(project: Project) -> tuple[Source, Plan]:
+    """Read a project's spec and find its source; raise UsageError for mistakes in either."""
+    from hermit_cli.build.source import find_source  # noqa: PLC0415  see above
+    from hermit_steps.finding import find_spec  # noqa: PLC0415  see above
+    from hermit_steps.plan import Facts, plan  # noqa: PLC0415  see above
+
+    spec = find_spec(project.root)
+    source = find_source(project)
+    head = source.head
+    facts = Facts(
+        project=source.top.name,
+        epoch=source.epoch,
+        commit=head.commit if head else "",
+        branch=head.branch if head else "",
+        repo_url=head.url if head else "",
+        below=source.below,
+    )
+    return source, plan(spec, facts)
+
+
+def _build(options: Options, source: Source, plan: Plan, rundir: Path, raise_again: Callable[[], None]) -> BuildReport:
+    from hermit_cli.build.conductor import conduct  # noqa: PLC0415  see above
+    from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
+    from hermit_proxy.snapshot.tree import read_tree  # noqa: PLC0415  see above
+
+    order = _order(options, source, plan, rundir)
+    old = None
+    if order.mode is Mode.RECORD:
+        old = read_tree(options.project.network)
+        asks = any(step.network == "proxy" for step in plan.steps)
+        if asks and not options.project.rules.exists() and not options.quiet:
+            output.say_styled(f"hermit: there is no {options.project.rules}, so every request will be refused", "warn")
+    began = time.monotonic()
+    try:
+        built = conduct(order)
+    finally:
+        raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
+        log = runs.keep_log(rundir, options.log)
+    seconds = time.monotonic() - began
+    if options.silent and built.status:
+        _say_last_lines(built.last_lines)
+    recorded = note = None
+    if old is not None and built.good:
+        recorded, note = _record(options, order, built, old)
+    return _report(options, order, built, recorded, log, seconds, note)
+
+
+def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
+    from hermit_cli.build.kept import Kept  # noqa: PLC0415  see above
+    from hermit_cli.build.limits import limits_for  # noqa: PLC0415  see above
+    from hermit_cli.build.order import Order  # noqa: PLC0415  see above
+    from hermit_cli.proxying import proxy_settings  # noqa: PLC0415  see above
+    from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
+    from hermit_proxy.settings import load_settings  # noqa: PLC0415  see above
+
+    project = options.project
+    settings = load_settings(None, os.environ)
+    return Order(
+        mode=Mode(options.mode),
+        proxy=proxy_settings(project, settings, rules=project.rules, network=project.network, refresh=options.refresh),
+        rundir=rundir,
+        project=project.root,
+        source=source,
+        plan=plan,
+        limits=limits_for(plan.limits, settings.limits),
+        out=None if options.step else options.out,
+        kept=Kept.of(project, os.environ),
+        keep=options.keep,
+        environment=dict(os.environ),
+        quiet=options.silent,
+    )
+
+
+def _record(options: Options, order: Order, built: Built, old: Snapshot) -> tuple[Recorded | None, str | None]:
+    """Write the snapshot of a good build; a part of one says nothing about the whole."""
+    from hermit_cli.recording import write_snapshot  # noqa: PLC0415  only a recording writes
+    from hermit_cli.summary import note_on_recording  # noqa: PLC0415  only a recording writes
+
+    if options.step:
+        return None, "the snapshot is as it was: only a whole build writes one"
+    note = note_on_recording(built.counts, had=len(old) > 0, refresh=options.refresh, what="the build")
+    # What asked for nothing says nothing about what a build needs; and a first snapshot has something in it.
+    if not built.counts["requests" if len(old) else "recorded"]:
+        return None, note
+    written = write_snapshot(
+        options.project.network,
+        old,
+        order.rundir / runs.LOG_NAME,
+        store_url=order.proxy.store,
+        pool=order.proxy.pool,
+        keep_unused=False,
+        environ=os.environ,
+    )
+    return written, note
+
+
+def _report(  # noqa: PLR0913, PLR0917  what a build was and how it went
+    options: Options,
+    order: Order,
+    built: Built,
+    recorded: Recorded | None,
+    log: Path | None,
+    seconds: float,
+    note: str | None,
+) -> BuildReport:
+    from hermit_cli.build.report import BuildReport, Identity  # noqa: PLC0415  see above
+    from hermit_cli.summary import troubles_of  # noqa: PLC0415  see above
+    from hermit_proxy.events import read_log  # noqa: PLC0415  see above
+
+    unanswered = built.counts["refused"] or built.counts["failed"]
+    identity = Identity(built.source, f"sha256:{hashlib.sha256(order.plan.to_json()).hexdigest()}", built.image)
+    steps_log = order.rundir / runs.STEPS_NAME
+    return BuildReport(
+        mode=order.mode,
+        command=options.given,
+        status=built.status,
+        seconds=seconds,
+        counts=built.counts,
+        troubles=troubles_of(read_log(log)) if unanswered and log else (),
+        log=log,
+        signal=built.signal,
+        recorded=recorded,
+        note=note,
+        steps=built.steps,
+        planned=built.planned,
+        artifacts=built.artifacts,
+        out=order.out if built.artifacts else None,
+        comparison=_compare(built, identity),
+        identity=identity,
+        commit=order.plan.facts.commit,
+        changes=order.source.changes,
+        steps_log=steps_log if steps_log.exists() else None,
+        kept=built.kept,
+        project=options.project.root,
+    )
+
+
+def _compare(built: Built, identity: Identity) -> Comparison | None:
+    from hermit_cli.build.report import compare  # noqa: PLC0415  see above
+
+    return compare(built.artifacts, identity, _earlier()) if built.artifacts else None
+
+
+def _earlier() -> Iterator[dict[str, Any]]:
+    """Give the results of runs, the last one first, each with when it began."""
+    for log, fields in runs.results(os.environ):
+        yield {**fields, "time": runs.began(log.parent)}
+
+
+def _say_beginning(options: Options, source: Source, plan: Plan) -> None:
+    what = [f"hermit {options.mode}: {source.top.name}"]
+    if source.head:
+        branch = f" ({source.head.branch})" if source.head.branch else ""
+        what.append(f" at {source.head.commit[:12]}{branch}")
+        what.append(f" with uncommitted changes ({source.changes})" if source.changes else "")
+    elif source.repository is None:
+        what.append(", not in git")
+    else:
+        what.append(", nothing committed yet")
+    steps = f"{len(plan.steps)} step{'s' if len(plan.steps) > 1 else ''}"
+    output.say("".join([*what, f"; {steps} in {plan.image}"]))
+    for note in source.notes:
+        output.say_styled(f"  {note}", "warn")
+
+
+def _say_last_lines(text: str) -> None:
+    lines = text.splitlines()
+    for line in lines[-_LAST_LINES:]:
+        output.say(f"  {line}")

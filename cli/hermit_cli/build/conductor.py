@@ -1,0 +1,252 @@
+"""Conducts one build: image, proxy and cell, then step after step, and everything ends in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+from hermit_cli import runs
+from hermit_cli.attended import attended
+from hermit_cli.build import artifacts
+from hermit_cli.build.artifacts import Artifact
+from hermit_cli.build.kept import About
+from hermit_cli.build.order import Built, Order
+from hermit_cli.build.printing import Printing
+from hermit_cli.build.putting import put_own, put_source
+from hermit_cli.build.report import StepDone, say_step
+from hermit_cli.conduct import both, named, to_the_end
+from hermit_cli.output import say, say_styled
+from hermit_cli.progress import Progress
+from hermit_proxy.ca import RunCA
+from hermit_proxy.control import Message
+from hermit_proxy.policy import Mode
+from hermit_proxy.process import ProxyProcess
+from hermit_proxy.session import Counts
+from hermit_proxy.store.open import open_store
+from hermit_steps.plan import PlannedStep
+from hermit_workers.buildview import APT_DATES_OFF, Facts, build_environment
+from hermit_workers.cell import Cell, Command, Ended
+from hermit_workers.environment import Wire
+from hermit_workers.image.library import Image, Library
+from hermit_workers.image.making import ensure_image
+from hermit_workers.sandbox.cell import SandboxCell
+
+_LAYER = "cell"
+_GRACE = 10.0
+_TIMED_OUT = 124  # as timeout(1) tells it
+
+
+def conduct(order: Order) -> Built:
+    """Run a build to its end; raise HermitError where it could not be run."""
+    return asyncio.run(_Conductor(order).run())
+
+
+class _Conductor:
+    """States: preparing -> in a step <-> between steps -> taking -> over; interrupts lead to over from everywhere."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._progress = Progress(order.mode.value, quiet=order.quiet)
+        self._cell: SandboxCell | None = None
+        self._proxy: ProxyProcess | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._interrupted: str | None = None
+        self._in_step = False
+        self._steps: list[StepDone] = []
+        self._counts = named(Counts())
+        self._artifacts: tuple[Artifact, ...] | None = None
+        self._image = self._source = self._last_lines = ""
+        self._kept: int | None = None
+        self._asking: asyncio.Task[None] | None = None
+
+    async def run(self) -> Built:
+        self._task = asyncio.current_task()
+        with attended(self._progress, self._on_signal):
+            try:
+                await self._with_image()
+            except asyncio.CancelledError:
+                if self._interrupted is None:
+                    raise
+        return Built(
+            steps=tuple(self._steps),
+            planned=len(self._order.plan.steps),
+            counts=self._counts,
+            signal=self._interrupted,
+            artifacts=self._artifacts,
+            image=self._image,
+            source=self._source,
+            kept=self._kept,
+            last_lines=self._last_lines,
+        )
+
+    async def _with_image(self) -> None:
+        order = self._order
+        image = await ensure_image(
+            order.plan.image, order.project, order.mode, environ=order.environment, progress=self._say_image
+        )
+        self._image = image.digest
+        with Library.of(order.environment).use(image):
+            authority = RunCA.create(order.proxy.clock, run=order.rundir.name)
+            proxy = await ProxyProcess.start(
+                order.mode, order.proxy, order.rundir, on_event=self._on_event, ca=authority
+            )
+            self._proxy = proxy
+            try:
+                await self._with_cell(image, proxy, authority)
+                self._counts = named(await proxy.finish())
+            finally:
+                self._counts = named(proxy.counts)
+                await proxy.stop()
+
+    async def _with_cell(self, image: Image, proxy: ProxyProcess, authority: RunCA) -> None:
+        order = self._order
+        self._cell = cell = SandboxCell(image.root, order.rundir / _LAYER, order.limits)
+        try:
+            listener, _ = await both(cell.start(), proxy.ready())
+            with listener:
+                proxy.listen(listener)
+            wire = Wire(hermetic=order.mode is Mode.HERMETIC)
+            self._progress.begin("putting the source in")
+            await put_own(cell, image, authority, wire, order.source.epoch)
+            self._source = await put_source(cell, order.source, order.plan.top, order.rundir)
+            await self._with_printing(cell, proxy, wire)
+            await cell.stop()
+            if self._leaves:
+                await cell.keep()
+            await self._take(cell)
+        finally:
+            await to_the_end(cell.destroy())
+        if self._leaves:
+            self._kept = await to_the_end(order.kept.put(order.rundir / _LAYER, self._about(image)))
+        else:
+            await to_the_end(order.kept.remove())
+
+    @property
+    def _leaves(self) -> bool:
+        return self._order.keep and any(step.status for step in self._steps)
+
+    def _about(self, image: Image) -> About:
+        order = self._order
+        failed = order.plan.steps[len(self._steps) - 1]
+        folder, when = str(failed.folder), runs.began(order.rundir)
+        return About(str(order.project), image.digest, failed.title, failed.user, folder, when)
+
+    async def _with_printing(self, cell: SandboxCell, proxy: ProxyProcess, wire: Wire) -> None:
+        order = self._order
+        printing = Printing(order.rundir / runs.STEPS_NAME, limit=order.limits.output, quiet=order.quiet)
+        try:
+            if order.mode is Mode.HERMETIC:
+                printing.note(f"hermit: {APT_DATES_OFF}")
+            for step in order.plan.steps:
+                if self._interrupted:
+                    break
+                done = await self._step(step, cell, proxy, printing, wire)
+                self._steps.append(done)
+                if not order.quiet:
+                    say_step(done)
+                if done.status:
+                    self._last_lines = printing.last_lines
+                    break
+        finally:
+            printing.close()
+
+    async def _step(
+        self, step: PlannedStep, cell: Cell, proxy: ProxyProcess, printing: Printing, wire: Wire
+    ) -> StepDone:
+        place = f"[{step.number}/{len(self._order.plan.steps)}]"
+        network = "" if step.network == "proxy" else "  (no network)"
+        if not self._order.quiet:
+            say_styled(f"{place} {step.title}{network}", "head")
+        self._progress.begin(f"{place} {step.title}")
+        facts = self._order.plan.facts
+        seen = build_environment(Facts(facts.epoch, facts.repo_url, facts.commit, facts.branch), wire, step.user)
+        command = Command(step.argv, {**seen, **step.environment}, step.folder, step.user)
+        before = named(await proxy.status())
+        printing.begin_step(f"{place} {step.title}{network}")
+        began = time.monotonic()
+        await proxy.begin_step(step.name, step.network)
+        self._in_step = True
+        try:
+            ended = await self._run(command, step, cell, proxy, printing.descriptor)
+        finally:
+            self._in_step = False
+            dropped = await printing.end_step()
+        await proxy.end_step()
+        after = named(await proxy.status())
+        return StepDone(
+            number=step.number,
+            name=step.name,
+            title=step.title,
+            network=step.network,
+            status=ended.status or int(ended.exceeded is not None),
+            seconds=time.monotonic() - began,
+            counts={name: after[name] - before[name] for name in after},
+            exceeded=ended.exceeded,
+            dropped=dropped,
+        )
+
+    async def _run(self, command: Command, step: PlannedStep, cell: Cell, proxy: ProxyProcess, output: int) -> Ended:
+        running = asyncio.ensure_future(cell.run(command, output=output))
+        try:
+            waiting: set[asyncio.Future[Any]] = {running, proxy.died}
+            await asyncio.wait(waiting, timeout=step.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            if proxy.died.done():
+                # The step may have got over it or ended by it: what it got is worth nothing either way.
+                await proxy.status()  # raises what the proxy died of
+            await cell.stop()
+            return Ended(_TIMED_OUT, f"time: {step.seconds:g} s of {step.seconds:g} s (the step's own)")
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    async def _take(self, cell: Cell) -> None:
+        order = self._order
+        if any(step.status for step in self._steps) or self._interrupted or order.out is None:
+            return
+        self._progress.begin("taking the artifacts")
+        if not order.plan.artifacts:
+            self._artifacts = ()
+            return
+        taken = await cell.take(order.plan.folder, order.plan.artifacts)
+        store = open_store(order.proxy.store, environ=order.environment)
+        try:
+            epoch = order.plan.facts.epoch
+            keeping = asyncio.to_thread(artifacts.keep, taken, store, order.out, epoch)
+            self._artifacts = await to_the_end(keeping)
+        finally:
+            store.close()
+
+    def _say_image(self, line: str) -> None:
+        self._progress.begin(line)
+        if not self._order.quiet:
+            say_styled(f"  image: {line}", "dim")
+
+    def _on_event(self, message: Message) -> None:
+        if message.get("event") in {"status", "finished"}:
+            self._progress.update(Counts.from_dict(message))
+
+    def _on_signal(self, number: int) -> None:
+        """Ask the step to end as a terminal would; a second signal, or ten seconds, end the build."""
+        again = self._interrupted is not None
+        self._interrupted = signal.Signals(number).name
+        if self._cell is None or not self._in_step or again:
+            self._cancel()
+            return
+        say("hermit: interrupted; the step may end in its own way (once more ends it now)")
+        loop = asyncio.get_running_loop()
+        self._asking = loop.create_task(self._cell.interrupt(number))
+        loop.call_later(_GRACE, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._in_step:
+            say("hermit: the step does not end; ending it")
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()

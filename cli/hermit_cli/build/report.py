@@ -1,0 +1,225 @@
+"""Tells what a build did: what every run tells, and its steps, its artifacts and whether they are as they were."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hermit_cli.build.artifacts import Artifact
+from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
+from hermit_cli.summary import RunReport, status_as_text
+from hermit_cli.table import counted
+from hermit_proxy.errors import ExitCode
+from hermit_proxy.policy import Mode
+
+_SHOWN = 12
+_HEX = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """Is one step as it ended: `counts` are its own of the proxy's counts, `dropped` the bytes not shown of its output.
+
+    `exceeded` is the sentence of the limit that ended it and all the build.
+    """
+
+    number: int
+    name: str
+    title: str
+    network: str
+    status: int
+    seconds: float
+    counts: Mapping[str, int]
+    exceeded: str | None = None
+    dropped: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the step's object in `--json`."""
+        fields = {name: getattr(self, name) for name in ("number", "name", "title", "network", "status", "exceeded")}
+        return {**fields, "seconds": round(self.seconds, 3), "dropped": self.dropped, **self.counts}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Is what a build is made of: the same three digests (`sha256:<hex>`) are the same build."""
+
+    source: str
+    plan: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Is how the artifacts are to those of an earlier build of the same: `when` and `mode` are that build's."""
+
+    when: str
+    mode: str
+    differing: tuple[str, ...]
+    missing: tuple[str, ...]
+    added: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Tell whether they are the same, byte for byte."""
+        return not (self.differing or self.missing or self.added)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport(RunReport):
+    """Is one build as it ended.
+
+    `command` are the arguments that name the project; `steps` those that were begun, of `planned`; `kept` is the size
+    in bytes of what --keep left.
+    """
+
+    steps: tuple[StepDone, ...] = ()
+    planned: int = 0
+    artifacts: tuple[Artifact, ...] | None = None
+    out: Path | None = None
+    comparison: Comparison | None = None
+    identity: Identity | None = None
+    commit: str = ""
+    changes: int = 0
+    steps_log: Path | None = None
+    kept: int | None = None
+    project: Path | None = None
+
+    def result(self) -> dict[str, Any]:
+        """Give what is remembered of a build: with it a later one can tell whether it made the same."""
+        build = {
+            "project": str(self.project),
+            "commit": self.commit,
+            "identity": _identity(self.identity),
+            "artifacts": None if self.artifacts is None else {kept.path: kept.sha256 for kept in self.artifacts},
+        }
+        return {**RunReport.result(self), "build": build}
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the object of `--json`."""
+        compared = self.comparison
+        build = {
+            "project": str(self.project),
+            "commit": self.commit,
+            "changes": self.changes,
+            "identity": _identity(self.identity),
+            "steps": [step.to_json() for step in self.steps],
+            "planned": self.planned,
+            "artifacts": None if self.artifacts is None else [_artifact(kept) for kept in self.artifacts],
+            "out": str(self.out) if self.out else None,
+            "same": compared and compared.same,
+            "compared_with": compared and {"time": compared.when, "mode": compared.mode},
+            "differing": list(compared.differing + compared.missing + compared.added) if compared else [],
+            "kept": self.kept,
+            "steps_log": str(self.steps_log) if self.steps_log else None,
+        }
+        return {**RunReport.to_json(self), **build}
+
+    def next_step(self) -> str | None:
+        """Say what the reader most likely wants to do now."""
+        if step := RunReport.next_step(self):
+            return step
+        if self.exit_code is ExitCode.FAILED and not self.signal and self.steps and self.steps[-1].status:
+            place = self.command[:1]
+            if self.kept is not None:
+                return shlex.join(["hermit", "shell", *place]) + "    (a shell in what it left)"
+            return (
+                shlex.join(["hermit", "build", *self._mode(self.mode), "--keep", *place]) + "    (then: hermit shell)"
+            )
+        return None
+
+    def again(self, mode: Mode) -> str:
+        """Give the command line that does it again."""
+        return shlex.join(["hermit", "build", *self._mode(mode), *self.command])
+
+    @staticmethod
+    def _mode(mode: Mode) -> list[str]:
+        return ["--mode", mode.value]
+
+    def say_ending(self) -> None:
+        """Say which step failed, what it said last where nobody has seen it, and what became of the artifacts."""
+        last = self.steps[-1] if self.steps else None
+        if self.signal:
+            where = f" in step {last.number} of {self.planned}" if last else ""
+            say(f"  interrupted by {self.signal}{where}")
+        elif last and last.exceeded:
+            say_styled(f"  step {last.number} of {self.planned} was ended: {last.exceeded}", "bad")
+        elif last and last.status:
+            how = status_as_text(last.status)
+            say_styled(f"  step {last.number} of {self.planned} ended with {how}: {last.title}", "bad")
+        if self.kept is not None:
+            say(f"  what the failed step left is kept: {bytes_as_text(self.kept)}")
+        self._say_artifacts()
+        if self.steps_log and self.exit_code is not ExitCode.DONE:
+            say_styled(f"  output: {self.steps_log}", "dim")
+
+    def _say_artifacts(self) -> None:
+        if not self.artifacts:
+            if self.artifacts is not None:
+                say("  no artifacts: the spec names none")
+            return
+        say(f"  {counted(len(self.artifacts), 'artifact')} in {self.out}")
+        widest = max(len(bytes_as_text(kept.size)) for kept in self.artifacts)
+        for kept in self.artifacts[:_SHOWN]:
+            say(f"    sha256:{kept.sha256[:_HEX]}  {bytes_as_text(kept.size):>{widest}}  {kept.path}")
+        if len(self.artifacts) > _SHOWN:
+            say(f"    … and {len(self.artifacts) - _SHOWN} more, see SHA256SUMS there")
+        if self.comparison:
+            _say_comparison(self.comparison)
+
+
+def compare(
+    artifacts: Iterable[Artifact], identity: Identity, earlier: Iterable[Mapping[str, Any]]
+) -> Comparison | None:
+    """Compare with the last build of the same source, plan and image; None where there was none.
+
+    `earlier` are results of builds, the last one first, each with the `time` that its run began.
+    """
+    now = {kept.path: kept.sha256 for kept in artifacts}
+    for result in earlier:
+        build = result.get("build")
+        if not isinstance(build, dict) or build.get("identity") != _identity(identity):
+            continue
+        before = build.get("artifacts")
+        if not isinstance(before, dict) or result.get("exit_code") != ExitCode.DONE:
+            continue
+        return Comparison(
+            when=str(result.get("time", "")),
+            mode=str(result.get("mode", "")),
+            differing=tuple(sorted(path for path in now.keys() & before.keys() if now[path] != before[path])),
+            missing=tuple(sorted(before.keys() - now.keys())),
+            added=tuple(sorted(now.keys() - before.keys())),
+        )
+    return None
+
+
+def say_step(done: StepDone) -> None:
+    """Tell how a step went, below its output."""
+    fetched = done.counts
+    told = [f"{'done' if not done.status else 'failed'} in {time_as_text(done.seconds)}"]
+    told += [counted(fetched["requests"], "request")] if fetched.get("requests") else []
+    told += [f"{fetched[name]} {name}" for name in ("recorded", "replayed", "refused", "failed") if fetched.get(name)]
+    told += [bytes_as_text(fetched["bytes"])] if fetched.get("bytes") else []
+    told += [f"{bytes_as_text(done.dropped)} of output dropped (limits.output)"] if done.dropped else []
+    say_styled(f"  {', '.join(told)}", "dim" if not done.status else "bad")
+
+
+def _say_comparison(compared: Comparison) -> None:
+    build = f"the {compared.mode} build of {compared.when}"
+    if compared.same:
+        say_styled(f"  the same, byte for byte, as of {build}", "good")
+        return
+    say_styled(f"  NOT the same as of {build}, from the same source, steps and image", "warn")
+    for what, paths in (("differs", compared.differing), ("is gone", compared.missing), ("is new", compared.added)):
+        for path in paths[:_SHOWN]:
+            say(f"    {what}: {path}")
+
+
+def _identity(identity: Identity | None) -> dict[str, str] | None:
+    return asdict(identity) if identity else None
+
+
+def _artifact(kept: Artifact) -> dict[str, Any]:
+    return {"path": kept.path, "size": kept.size, "sha256": kept.sha256, "executable": kept.executable}

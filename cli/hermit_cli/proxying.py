@@ -1,0 +1,32 @@
+"""Puts together what a run's proxy is told, from the user's settings and the project's files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hermit_cli.project import Project
+from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.settings import Settings, config_dir
+from hermit_proxy.snapshot.recorded import read as read_recorded
+
+
+def proxy_settings(
+    project: Project, settings: Settings, *, rules: Path, network: Path, refresh: bool = False
+) -> ProxySettings:
+    """Give the settings of a proxy for these rules and this snapshot."""
+    recorded = read_recorded(network.parent)
+    return ProxySettings(
+        rules=rules,
+        snapshot=network,
+        store=settings.store,
+        pool=settings.pool or project.pool(),
+        clock=(float(recorded),) if recorded is not None else (),
+        observers=settings.observers,
+        upstream_allow=settings.upstream_allow,
+        upstream_trust=settings.upstream_trust,
+        credentials=settings.credentials,
+        upload_limit=settings.upload_limit,
+        refresh=refresh,
+        settings_file=str(settings.source or config_dir(os.environ) / "config.yaml"),
+    )

@@ -1,0 +1,65 @@
+"""Reads command lines of `hermit build`, and looks at projects."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from hermit_cli.build import command
+from hermit_cli.project import Project
+from hermit_proxy.errors import InputError, UsageError
+from tests.support.repository import git
+
+
+def read(*arguments: str) -> command.Options:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    return command.read_options(parser.parse_args(["build", *arguments]))
+
+
+def test_by_default_the_project_around_is_recorded_first_and_hermetic_then(tmp_path: Path) -> None:
+    (tmp_path / ".hermit/network").mkdir(parents=True)
+    options = read()
+    assert (options.project.root, options.mode, options.given) == (tmp_path, "record", ())
+    assert options.out == tmp_path / ".hermit/out"
+    (tmp_path / ".hermit/network/example.org.yaml").touch()
+    assert read().mode == "hermetic"
+    assert read("--refresh").mode == "record"
+    assert read("--mode", "record").mode == "record"
+
+
+def test_a_path_is_the_project_and_is_named_in_what_comes_next(tmp_path: Path) -> None:
+    (tmp_path / "there/.hermit").mkdir(parents=True)
+    options = read("there", "--out", "artifacts")
+    assert (options.project.root, options.given) == (tmp_path / "there", ("there",))
+    assert options.out == tmp_path / "artifacts"
+
+
+@pytest.mark.parametrize(("option", "silent"), [((), False), (("--quiet",), True), (("--json",), True)])
+def test_quiet_and_json_show_no_output_of_steps(tmp_path: Path, option: tuple[str, ...], silent: bool) -> None:
+    (tmp_path / ".hermit").mkdir()
+    assert read(*option).silent == silent
+
+
+def test_the_plan_has_the_facts_of_the_commit(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    (tmp_path / "part/.hermit").mkdir(parents=True)
+    (tmp_path / "part/.hermit/build.yaml").write_text("image: debian-12\nsteps: [{run: make}]\n")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "first")
+    _, plan = command.look_at(Project(tmp_path / "part"))
+    assert plan.facts.commit == git(tmp_path, "rev-parse", "HEAD")
+    assert plan.facts.branch == "main"
+    assert plan.facts.epoch == int(git(tmp_path, "log", "-1", "--format=%ct"))
+    assert plan.folder == PurePosixPath("/build") / tmp_path.name / "part"
+
+
+def test_a_wrong_spec_and_none_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="build"):
+        command.look_at(Project(tmp_path))
+    (tmp_path / ".hermit").mkdir()
+    (tmp_path / ".hermit/build.yaml").write_text("steps: 5\n")
+    with pytest.raises(InputError, match=r"build\.yaml:1"):
+        command.look_at(Project(tmp_path))

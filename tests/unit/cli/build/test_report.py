@@ -1,0 +1,197 @@
+"""Tells how builds ended, to people and to programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hermit_cli.build.artifacts import Artifact
+from hermit_cli.build.report import BuildReport, Comparison, Identity, StepDone, compare, say_step
+from hermit_cli.summary import Recorded, Trouble
+from hermit_proxy.errors import ExitCode
+from hermit_proxy.events import Outcome
+from hermit_proxy.policy import Mode
+
+NOTHING = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
+IDENTITY = Identity("sha256:source", "sha256:plan", "sha256:image")
+ARTIFACTS = (Artifact("dist/a", 5, "a" * 64, executable=False), Artifact("dist/b", 2048, "b" * 64, executable=True))
+GOOD = StepDone(1, "compile", "make", "proxy", 0, 1.5, {**NOTHING, "requests": 2, "replayed": 2, "bytes": 10})
+BAD = StepDone(2, "step-2", "make check", "none", 2, 0.25, NOTHING)
+REPORT = BuildReport(
+    mode=Mode.HERMETIC,
+    command=("there",),
+    status=0,
+    seconds=2.0,
+    counts={**NOTHING, "requests": 2, "replayed": 2},
+    troubles=(),
+    log=Path("/runs/1/requests.jsonl"),
+    steps=(GOOD,),
+    planned=1,
+    artifacts=ARTIFACTS,
+    out=Path("/there/.hermit/out"),
+    identity=IDENTITY,
+    commit="c" * 40,
+    steps_log=Path("/runs/1/steps.log"),
+    project=Path("/there"),
+)
+FAILED = replace(REPORT, status=2, steps=(GOOD, BAD), planned=3, artifacts=None, out=None)
+
+
+def said(report: BuildReport, capsys: pytest.CaptureFixture[str]) -> str:
+    report.say()
+    return capsys.readouterr().err
+
+
+def earlier(artifacts: dict[str, str] | None, **changes: Any) -> dict[str, Any]:
+    build = {"identity": {"source": "sha256:source", "plan": "sha256:plan", "image": "sha256:image"}}
+    result = {
+        "exit_code": 0,
+        "mode": "record",
+        "time": "2026-11-21 13:54 UTC",
+        "build": {**build, "artifacts": artifacts},
+    }
+    return result | changes
+
+
+def test_a_good_build_tells_its_artifacts_and_no_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(REPORT, capsys).splitlines() == [
+        "hermit hermetic: done in 2.0 s; 2 requests, 2 replayed, 0 B",
+        "  2 artifacts in /there/.hermit/out",
+        "    sha256:aaaaaaaaaaaa      5 B  dist/a",
+        "    sha256:bbbbbbbbbbbb  2.0 KiB  dist/b",
+        "  log: /runs/1/requests.jsonl",
+    ]
+
+
+def test_a_failed_step_is_named_with_its_output_and_what_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(FAILED, capsys)
+    assert "  step 2 of 3 ended with status 2: make check\n" in text
+    assert "  output: /runs/1/steps.log\n" in text
+    assert "next: hermit build --mode hermetic --keep there    (then: hermit shell" in text
+    assert FAILED.exit_code is ExitCode.FAILED
+
+
+def test_what_is_kept_is_told_with_its_size_and_the_shell_that_opens_it(capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(replace(FAILED, kept=3 << 20), capsys)
+    assert "what the failed step left is kept: 3.0 MiB" in text
+    assert "next: hermit shell there    (a shell in what it left)" in text
+
+
+def test_a_limit_says_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    over = replace(BAD, exceeded="memory: 8.1 GiB of 8.0 GiB")
+    text = said(replace(FAILED, steps=(GOOD, over)), capsys)
+    assert "  step 2 of 3 was ended: memory: 8.1 GiB of 8.0 GiB\n" in text
+    assert "ended with status" not in text
+
+
+def test_an_interrupted_build_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    stopped = replace(FAILED, signal="SIGINT", steps=(GOOD, BAD))
+    text = said(stopped, capsys)
+    assert "interrupted by SIGINT in step 2 of 3" in text
+    assert "next:" not in text
+    assert stopped.exit_code is ExitCode.FAILED
+
+
+def test_a_refusal_has_the_advice_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    refused = Trouble(Outcome.REFUSED, "GET", "http://example.org/", "no rule admits it", None, broken=True, times=1)
+    report = replace(FAILED, mode=Mode.RECORD, troubles=(refused,), counts={**NOTHING, "refused": 1, "broken": 1})
+    assert report.exit_code is ExitCode.NOT_HERMETIC
+    assert "next: hermit rules suggest" in said(report, capsys)
+
+
+def test_a_recording_leads_to_the_hermetic_build() -> None:
+    recorded = Recorded(Path("/there/.hermit/network"), True, {}, "", (), 0)
+    report = replace(REPORT, mode=Mode.RECORD, recorded=recorded)
+    assert report.next_step() == "commit .hermit, then: hermit build --mode hermetic there"
+
+
+def test_a_spec_without_artifacts_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no artifacts: the spec names none" in said(replace(REPORT, artifacts=(), out=None), capsys)
+
+
+def test_many_artifacts_are_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    many = tuple(Artifact(f"a{number:03}", 1, "a" * 64, executable=False) for number in range(40))
+    assert "… and 28 more, see SHA256SUMS there" in said(replace(REPORT, artifacts=many), capsys)
+
+
+def test_hostile_names_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = (Artifact("a\x1b[2Jb\n", 1, "a" * 64, executable=False),)
+    assert "\x1b" not in said(replace(REPORT, artifacts=hostile), capsys)
+
+
+def test_the_same_artifacts_are_told_to_be_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    before = earlier({"dist/a": "a" * 64, "dist/b": "b" * 64})
+    comparison = compare(ARTIFACTS, IDENTITY, [before])
+    assert comparison is not None
+    assert comparison.same
+    text = said(replace(REPORT, comparison=comparison), capsys)
+    assert "  the same, byte for byte, as of the record build of 2026-11-21 13:54 UTC\n" in text
+
+
+def test_what_differs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    comparison = compare(ARTIFACTS, IDENTITY, [earlier({"dist/a": "0" * 64, "dist/old": "0" * 64})])
+    assert comparison == Comparison("2026-11-21 13:54 UTC", "record", ("dist/a",), ("dist/old",), ("dist/b",))
+    text = said(replace(REPORT, comparison=comparison), capsys)
+    assert "NOT the same as of the record build of 2026-11-21 13:54 UTC, from the same source, steps and image" in text
+    assert "    differs: dist/a\n    is gone: dist/old\n    is new: dist/b\n" in text
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {},
+        {"exit_code": 0, "build": "what an old or strange file has"},
+        earlier({"dist/a": "a" * 64}, exit_code=1),
+        earlier(None),
+        earlier({"dist/a": "a" * 64}, build={"identity": {"source": "another"}, "artifacts": {}}),
+    ],
+)
+def test_other_builds_and_failed_ones_are_nothing_to_compare_with(before: dict[str, Any]) -> None:
+    assert compare(ARTIFACTS, IDENTITY, [before]) is None
+
+
+def test_the_last_of_several_counts() -> None:
+    same = earlier({"dist/a": "a" * 64, "dist/b": "b" * 64})
+    comparison = compare(ARTIFACTS, IDENTITY, [earlier(None), same, earlier({})])
+    assert comparison is not None
+    assert comparison.same
+
+
+def test_the_object_has_steps_artifacts_and_the_comparison() -> None:
+    comparison = Comparison("then", "record", ("dist/a",), (), ())
+    found = replace(REPORT, comparison=comparison).to_json()
+    assert found["exit_code"] == 0
+    assert found["steps"][0]["title"] == "make"
+    assert (found["steps"][0]["requests"], found["steps"][0]["seconds"]) == (2, 1.5)
+    assert found["artifacts"][1] == {"path": "dist/b", "size": 2048, "sha256": "b" * 64, "executable": True}
+    assert (found["same"], found["differing"], found["compared_with"]) == (
+        False,
+        ["dist/a"],
+        {"time": "then", "mode": "record"},
+    )
+    assert FAILED.to_json()["artifacts"] is None
+    assert FAILED.to_json()["same"] is None
+
+
+def test_a_result_is_what_a_later_build_compares_with() -> None:
+    comparison = compare(ARTIFACTS, IDENTITY, [REPORT.result()])
+    assert comparison is not None
+    assert comparison.same
+
+
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        (GOOD, "  done in 1.5 s, 2 requests, 2 replayed, 10 B\n"),
+        (BAD, "  failed in 0.2 s\n"),
+        (replace(GOOD, counts=NOTHING, dropped=2048), "  done in 1.5 s, 2.0 KiB of output dropped (limits.output)\n"),
+    ],
+)
+def test_a_step_tells_its_time_and_what_it_fetched(
+    step: StepDone, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_step(step)
+    assert capsys.readouterr().err == line

@@ -1,0 +1,180 @@
+"""Makes images: a proxy of its own, the packages, the recipe's files and commands, and a place in the library."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermit_proxy.ca import RunCA
+from hermit_proxy.control import Message
+from hermit_proxy.errors import HermitError, NotHermeticError
+from hermit_proxy.events import read_log
+from hermit_proxy.policy import Mode
+from hermit_proxy.process import ProxyProcess
+from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.session import LOG_NAME, Counts
+from hermit_proxy.settings import config_dir, load_settings
+from hermit_proxy.snapshot.model import Snapshot
+from hermit_proxy.snapshot.tree import read_tree, write_tree
+from hermit_proxy.snapshot.update import updated
+from hermit_workers.image import tree
+from hermit_workers.image.bill import bill, installed_packages
+from hermit_workers.image.bootstrap import bootstrap
+from hermit_workers.image.dressing import dress
+from hermit_workers.image.errors import ImageError
+from hermit_workers.image.installer import SETUP, Job, prepare
+from hermit_workers.image.library import BILL, DESCRIPTION, Image, Library, describe
+from hermit_workers.image.recipe import Recipe
+from hermit_workers.image.sources import Sources, find_sources
+
+# Gets one line for people (`installing 112 packages`) each time that the making of an image gets further.
+Progress = Callable[[str], None]
+
+# Whose observations count: images belong to a user and not to a repository.
+POOL = "hermit/images"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """Is what making an image again gave: the digest, and what the proxy counted."""
+
+    digest: str
+    counts: Counts
+
+
+def architecture() -> str:
+    """Give Debian's name of this machine; raise ImageError where it is no Debian or like one."""
+    try:
+        done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ImageError("dpkg does not run, and images are made with it", hint="apt-get install dpkg") from error
+    return done.stdout.strip()
+
+
+async def make_image(recipe: Recipe, *, environ: Mapping[str, str], progress: Progress) -> Image:
+    """Make an image from what the archives have now, record what that took, and put it into the library."""
+    library = Library.of(environ)
+    sources = find_sources(recipe.release, environ)
+    machine = architecture()
+    async with library.workshop() as workshop:
+        folder = workshop / "image"
+        (folder / "hermit").mkdir(parents=True)
+        job = Job(recipe, sources, folder, hermetic=False, architecture=machine)
+        epoch, counts = await _install(job, workshop, environ, progress, now=time.time())
+        _keep_record(workshop, job, epoch)
+        image = await _finish(job, epoch, progress)
+        progress(f"packed {image.digest} ({counts.requests} requests recorded)")
+        return await library.add(image.folder)
+
+
+async def rebuild_image(image: Image, recipe: Recipe, *, environ: Mapping[str, str], progress: Progress) -> Rebuilt:
+    """Make an image again from its record alone, without any network, and give the digest; nothing is kept."""
+    library = Library.of(environ)
+    with library.use(image):
+        _, fields = library.sources(image.folder)
+        sources = Sources.from_json(fields)
+        async with library.workshop() as workshop:
+            folder = workshop / "image"
+            folder.mkdir()
+            shutil.copytree(image.folder / "hermit", folder / "hermit")
+            job = Job(recipe, sources, folder, hermetic=True, architecture=image.architecture)
+            epoch, counts = await _install(job, workshop, environ, progress, now=float(image.made))
+            return Rebuilt((await _finish(job, epoch, progress)).digest, counts)
+
+
+async def _install(
+    job: Job, workshop: Path, environ: Mapping[str, str], progress: Progress, *, now: float
+) -> tuple[int, Counts]:
+    """Install the packages behind a proxy, give the archives' time; raise NotHermeticError for what a rebuild lacked.
+
+    `now` is the time that the proxy's certificates have to be valid at.
+    """
+    rules = workshop / "rules.yaml"
+    rules.write_text(job.sources.rules())
+    authority = RunCA.create((now,), run=workshop.name)
+    prepare(job, authority)
+    await tree.make_root(job.folder)
+    rundir = workshop / "run"
+    mode = Mode.HERMETIC if job.hermetic else Mode.RECORD
+    proxy = await ProxyProcess.start(
+        mode, _proxy_settings(job, rules, environ, now), rundir, ca=authority, environ=environ, on_event=_told(progress)
+    )
+    try:
+        epoch = await bootstrap(job, proxy, progress)
+        counts = await proxy.finish()
+    except ImageError as error:
+        raise _explained(error, rundir, job) from error
+    finally:
+        await proxy.stop()
+    if counts.broken or counts.failed:
+        raise ImageError(f"{counts.failed or counts.broken} requests of the image failed", hint="run it again")
+    return epoch, counts
+
+
+def _proxy_settings(job: Job, rules: Path, environ: Mapping[str, str], now: float) -> ProxySettings:
+    settings = load_settings(None, environ)
+    return ProxySettings(
+        rules=rules,
+        snapshot=job.folder / "hermit" / "network",
+        store=settings.store,
+        pool=settings.pool or POOL,
+        clock=(now,),
+        observers=settings.observers,
+        upstream_allow=settings.upstream_allow,
+        upstream_trust=settings.upstream_trust,
+        upload_limit=settings.upload_limit,
+        settings_file=str(settings.source or config_dir(environ) / "config.yaml"),
+    )
+
+
+def _told(progress: Progress) -> Callable[[Message], None]:
+    """Give what tells a refusal at once: it is why the installer fails in a moment."""
+    seen: set[str] = set()
+
+    def on_event(message: Message) -> None:
+        refusal = message.get("last_refusal")
+        if refusal and refusal not in seen:
+            seen.add(str(refusal))
+            progress(f"refused {refusal}")
+
+    return on_event
+
+
+def _explained(error: ImageError, rundir: Path, job: Job) -> HermitError:
+    """Say what the proxy refused, where that is why the installer failed."""
+    log = rundir / LOG_NAME
+    events = [event for event in read_log(log) if event.status >= 400] if log.exists() else []  # noqa: PLR2004  HTTP
+    refused = [event for event in events if event.outcome.value == "refused"]
+    if not refused:
+        return error
+    told = "\n".join(f"  {event.method} {event.url}: {event.reason}" for event in refused[:10])
+    kind = NotHermeticError if job.hermetic else ImageError
+    return kind(f"{error}\nwhat was refused:\n{told}", hint=next((e.hint for e in refused if e.hint), error.hint))
+
+
+def _keep_record(workshop: Path, job: Job, epoch: int) -> None:
+    """Write what was asked and answered beside the image, with the time that its files have."""
+    update = updated(Snapshot(), read_log(workshop / "run" / LOG_NAME))
+    network = job.folder / "hermit" / "network"
+    write_tree(network, update.snapshot, time=float(epoch))
+    if not len(read_tree(network)):
+        raise ImageError("nothing of the image's packages went through the proxy")
+
+
+async def _finish(job: Job, epoch: int, progress: Progress) -> Image:
+    """Put the recipe's own things into the tree, give everything one time, and name it."""
+    folder = job.folder
+    shutil.rmtree(folder / SETUP)
+    await dress(job.recipe, folder, epoch, progress)
+    packages = installed_packages(folder / "root")
+    await tree.clamp_times(folder, epoch)
+    packed = await tree.pack(folder)
+    name = job.recipe.name
+    image = Image(name, packed.digest, job.recipe.digest, job.architecture, epoch, len(packages), packed.size, folder)
+    (folder / BILL).write_bytes(bill(name, packed.digest, packages))
+    (folder / DESCRIPTION).write_bytes(describe(image, job.sources.to_json()))
+    return image

@@ -1,0 +1,146 @@
+"""Tries what a sandbox cell needs of this machine, and names the command that mends what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hermit_workers.cell import Limits
+from hermit_workers.sandbox import idmap, mapped
+from hermit_workers.sandbox.cgroups import Cgroup
+from hermit_workers.sandbox.errors import CellError
+from hermit_workers.sandbox.holder import Holder, Layered
+
+_TRIAL = 10.0
+_NOT_FOUND = "bubblewrap is not installed"
+# A switch that turns user namespaces off for ordinary users: file, what it says then, the command that mends it.
+_SWITCHES = (
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
+    ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=15000"),
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0    (or an AppArmor profile with `userns,`)",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Is one thing that was tried: `fail` means that no build runs, `warn` that one runs with less."""
+
+    level: Literal["ok", "warn", "fail"]
+    name: str
+    text: str
+    hint: str | None = None
+
+
+def examine_sandbox(data: Path) -> Iterator[Examined]:
+    """Try everything; `data` is the folder, or will be, whose file system has images and what builds write."""
+    ids = _ids()
+    yield ids
+    yield _bubblewrap()
+    if ids.level == "ok":
+        namespaces = asyncio.run(_namespaces())
+        yield namespaces
+        if namespaces.level == "ok":
+            yield asyncio.run(_overlay(_existing(data)))
+    yield _limits()
+
+
+def _ids() -> Examined:
+    try:
+        found = idmap.find()
+    except CellError as error:
+        return Examined("fail", "cell users", str(error), error.hint)
+    missing = [tool for tool in ("newuidmap", "newgidmap") if shutil.which(tool, path=idmap.TOOLS) is None]
+    if missing and os.geteuid():
+        return Examined("fail", "cell users", f"{missing[0]} is not installed", "sudo apt-get install uidmap")
+    return Examined("ok", "cell users", f"ids {found.users} to {found.users + idmap.COUNT - 1} are the cells' own")
+
+
+def _bubblewrap() -> Examined:
+    program = shutil.which("bwrap")
+    if program is None:
+        return Examined("fail", "cell programs", _NOT_FOUND, "sudo apt-get install bubblewrap")
+    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
+    lacking = [option for option in ("--pidns", "--json-status-fd", "--args", "--perms") if option not in said]
+    if lacking:
+        return Examined(
+            "fail", "cell programs", f"this bubblewrap has no {lacking[0]}", "install bubblewrap 0.5 or newer"
+        )
+    return Examined("ok", "cell programs", "bubblewrap can enter the namespaces of a cell")
+
+
+async def _namespaces() -> Examined:
+    try:
+        holder = await asyncio.wait_for(Holder.open(), _TRIAL)
+    except (CellError, TimeoutError) as error:
+        return Examined("fail", "cell namespaces", str(error) or "not made in time", _switch() or "docs/environment.md")
+    holder.listener.close()
+    await holder.close()
+    return Examined("ok", "cell namespaces", "user, mount, network, ipc, uts and pid namespaces")
+
+
+async def _overlay(folder: Path) -> Examined:
+    """Mount a cell's tree where trees will be: not every file system can be below or above."""
+    name = "cell layers"
+    try:
+        with tempfile.TemporaryDirectory(prefix=".hermit-doctor-", dir=folder) as trial:
+            image, layer = Path(trial) / "image", Path(trial) / "layer"
+            image.mkdir()
+            try:
+                holder = await asyncio.wait_for(Holder.open(tree=Layered(image, layer, 1 << 20)), _TRIAL)
+                holder.listener.close()
+                await holder.close()
+            finally:
+                await mapped.remove_tree(layer)
+    except (CellError, OSError, TimeoutError) as error:
+        hint = "put Hermit's folders (XDG_DATA_HOME, XDG_STATE_HOME) on ext4, xfs or btrfs; Linux 5.11 or newer"
+        return Examined("fail", name, f"no overlay on {folder}: {error}", hint)
+    return Examined("ok", name, f"an image on {folder} stays as it is under what a build writes")
+
+
+def _limits() -> Examined:
+    name = "cell limits"
+    group = Cgroup.make(Limits())
+    if group is None:
+        text = (
+            "no control group here: memory and processes are kept by rlimits and a watchdog, which looks now and then"
+        )
+        return Examined(
+            "warn", name, text, "run in a session with delegated control groups (systemd-run --user --scope)"
+        )
+    try:
+        missing = {"memory", "processes"} - set(group.holds)
+    finally:
+        group.remove()
+    if missing:
+        text = (
+            f"control groups keep no {' and no '.join(sorted(missing))} here; a watchdog does, which looks now and then"
+        )
+        return Examined("warn", name, text, "have the memory and pids controllers delegated to you")
+    return Examined("ok", name, "the kernel keeps memory and processes (control groups)")
+
+
+def _switch() -> str | None:
+    for path, off, mend in _SWITCHES:
+        try:
+            if os.geteuid() and Path(path).read_text().strip() == off:
+                return mend
+        except OSError:
+            continue
+    return None
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.is_dir():
+        folder = folder.parent
+    return folder
