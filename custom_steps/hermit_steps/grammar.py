@@ -68,7 +68,7 @@ def check_pattern(text: str) -> None:
         raise ValueError("there are no exceptions (`!`); name what is wanted")
     if "\\" in text:
         raise ValueError("there are no escapes (`\\`); `[*]` is a star")
-    for part in text.split("/"):
+    for part in text.removesuffix("/").split("/"):  # a slash at the end wants a folder
         _check_part(part)
 
 
@@ -83,6 +83,8 @@ def _check_part(part: str) -> None:
     if "{" in rest or "}" in rest:
         raise ValueError("there is no choice in braces; write a pattern for each, `[{]` is a brace")
     for bracket in _BRACKET.findall(part):
+        if bracket.lstrip("[!").startswith("^") or any(start in bracket[1:] for start in ("[:", "[.", "[=")):
+            raise ValueError(f"`{bracket}` means different things to different shells; write it another way")
         if wrong := next((f"{a}-{b}" for a, b in _RANGE.findall(bracket[1:]) if a > b), None):
             raise ValueError(f"the range {wrong} is empty")
 

@@ -44,6 +44,7 @@ TARGETS = (
     "replayer",
     "recorder",
     "spec",
+    "artifacts",
 )
 # Seconds after which one input counts as a hang.
 HANG = 20
@@ -141,7 +142,7 @@ def _child(counters: Path, target: str, arguments: list[str]) -> None:
     """Fuzz in this process, which libFuzzer ends; nothing runs after it, so what was tried is counted in a file."""
     import atheris  # noqa: PLC0415  only this process has use for it
 
-    with atheris.instrument_imports(include=["hermit_proxy", "hermit_steps"]):
+    with atheris.instrument_imports(include=["hermit_proxy", "hermit_steps", "hermit_workers.sandbox"]):
         from tests.fuzz.case import mutated  # noqa: PLC0415  as below
         from tests.fuzz.targets import CASES  # noqa: PLC0415  what is imported here is instrumented
 

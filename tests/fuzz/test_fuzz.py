@@ -21,6 +21,7 @@ from hermit_proxy.replayer import body
 from hermit_proxy.snapshot import check, handwritten
 from hermit_steps import fields, grammar, stepreader
 from hermit_steps.spec import Step
+from hermit_workers.sandbox import matching
 from tests.fuzz import answers, case, files, messages, names, patterns, run
 from tests.fuzz.targets import CASES
 
@@ -81,6 +82,9 @@ _FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("replayer", head, "_check_framing", lambda *_, **__: None),
     ("replayer", body.ChunkedReader, "_behind_chunk", lambda *_: _raise()),
     ("recorder", strict_http, "read_head", lambda *_: head.Head("GET", None)),
+    ("artifacts", matching.Matcher, "_closed", lambda _matcher, places: frozenset(places)),
+    ("artifacts", matching.Matcher, "plain", lambda *_: {"planted"}),
+    ("artifacts", matching.Name, "matches", lambda *_: True),
     ("spec", grammar, "check_package", lambda _text: None),
     ("spec", fields, "is_reserved", lambda _name: False),
     ("spec", stepreader, "Step", lambda name, action, _network, *rest: Step(name, action, "proxy", *rest)),

@@ -84,7 +84,7 @@ _NO_PATTERNS = [
     ("a/../b", "leads nowhere"),
     ("./a", "leads nowhere"),
     ("a//b", "empty name"),
-    ("dist/", "empty name"),
+    ("dist//", "empty name"),
     ("**.deb", "stands alone"),
     ("a/***/b", "stands alone"),
     ("[a", "without its"),
@@ -118,7 +118,7 @@ def test_a_pattern_never_leaves_the_project(text: str) -> None:
     except ValueError:
         return
     assert not text.startswith("/")
-    assert not {"", ".", ".."} & set(text.split("/"))
+    assert not {"", ".", ".."} & set(text.removesuffix("/").split("/"))
 
 
 @pytest.mark.parametrize(

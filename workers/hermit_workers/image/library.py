@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -177,10 +178,7 @@ class Library:
         place = self.folder / image.digest.removeprefix("sha256:")
         if place in self.broken():
             await self.remove(place)
-        # Never onto an empty folder, which rename(2) would replace.
-        if not os.path.lexists(place):
-            with contextlib.suppress(FileExistsError):
-                os.rename(folder, place)
+        _put(folder, place)
         found = self.get(image.digest)
         if found is None:
             raise ImageError(f"the image {image.digest} was removed again", hint="hermit image build")
@@ -252,3 +250,12 @@ def _alone(library: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _put(folder: Path, place: Path) -> None:
+    """Give a folder its name, unless another process was faster: a folder that is not empty is not replaced."""
+    try:
+        folder.rename(place)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise

@@ -128,7 +128,7 @@ def _thd_digest(descriptor: int, write: Callable[[bytes], object]) -> Packed:
 
 def _thd_feed(archive: IO[bytes], size: int, descriptor: int) -> None:
     # tar may go before the end, and tells why. Buffered, because a write to a pipe may stop half-way.
-    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb", buffering=0) as out:
+    with contextlib.suppress(BrokenPipeError), open(descriptor, "wb") as out:
         while size and (data := archive.read(min(_CHUNK, size))):
             out.write(data)
             size -= len(data)

@@ -109,3 +109,43 @@ def test_a_name_without_addresses_and_a_closed_port_fail_in_words() -> None:
 
 def test_a_literal_address_is_not_resolved() -> None:
     assert asyncio.run(resolve("127.0.0.1", 80)) == [LOCAL]
+
+
+def test_a_thousand_connections_to_one_host_are_dialled_a_few_at_once_and_those_to_another_do_not_wait() -> None:
+    under_way: dict[str, int] = {"many.example.org": 0, "one.example.org": 0}
+    most = 0
+
+    async def scenario() -> None:
+        released = asyncio.Event()
+
+        async def resolver(host: str, _port: int) -> list[guard.Address]:
+            nonlocal most
+            under_way[host] += 1
+            most = max(most, under_way[host])
+            if host == "many.example.org":
+                await released.wait()
+            under_way[host] -= 1
+            return [ipaddress.ip_address("10.0.0.1")]
+
+        made = Dialer(guard.Allow(), frozenset, resolver)
+        many = [asyncio.create_task(made.dial("many.example.org", 443)) for _ in range(1000)]
+        await asyncio.sleep(0)
+        with pytest.raises(DialError):  # refused: it was resolved, though the others hang
+            await asyncio.wait_for(made.dial("one.example.org", 443), 30)
+        released.set()
+        results = await asyncio.gather(*many, return_exceptions=True)
+        assert all(isinstance(result, DialError) and result.refused for result in results)
+
+    asyncio.run(scenario())
+    assert 1 < most < 50
+
+
+def test_a_resolver_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hermit_proxy.recorder.dialer._RESOLVE_SECONDS", 0.01)
+
+    async def resolver(_host: str, _port: int) -> list[guard.Address]:
+        await asyncio.sleep(60)
+        return []
+
+    with pytest.raises(DialError, match=r"a\.example\.org cannot be resolved: no answer within"):
+        asyncio.run(Dialer(guard.Allow(), frozenset, resolver).dial("a.example.org", 443))
