@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal, Protocol
 
+from hermit_proxy.errors import ExitCode, HermitError
+
 User = Literal["build", "root"]
+
+
+class CellError(HermitError):
+    """Is raised where this machine makes no cell, or where a cell has gone that should be there."""
+
+
+class LimitError(CellError):
+    """Is raised where a limit ended a cell that still had something to do: that is the build's doing."""
+
+    exit_code = ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +85,16 @@ class Cell(Protocol):
         """Make the cell and give the listening socket that is its only wire: the proxy accepts there."""
 
     async def put(self, archive: int) -> None:
-        """Unpack a tar (POSIX.1-2001, read from the descriptor) at the cell's root, with the owners that it names."""
+        """Unpack a tar (POSIX.1-2001, read from the descriptor) at the cell's root, with the owners that it names.
+
+        Raise CellError for what is no tar, LimitError where a limit has ended the cell.
+        """
 
     async def run(self, command: Command, *, stdin: int | None = None, output: int) -> Ended:
         """Run a command to its end; what it prints goes to the descriptor `output`.
 
-        What it leaves running stays, and so does everything that it wrote.
+        What it leaves running stays, and so does everything that it wrote. In a cell that a limit has ended nothing
+        runs: the answer says which.
         """
 
     async def interrupt(self, number: int) -> None:

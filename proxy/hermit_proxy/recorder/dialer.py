@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hermit_proxy import guard
 
@@ -14,6 +15,8 @@ from hermit_proxy import guard
 _RESOLVE_SECONDS = 20.0
 _CONNECT_SECONDS = 15.0
 _MAX_ADDRESSES = 8
+# Debian 12's npm opens a thousand connections in a moment; most of them then get no answer from resolver or registry.
+_AT_ONCE = 16
 # The plain asyncio default of 64 KiB costs a turn of the event loop for each piece.
 STREAM_LIMIT = 1 << 18
 
@@ -47,19 +50,27 @@ async def resolve(host: str, port: int) -> list[guard.Address]:
 class Dialer:
     """Connects where the guard lets it; `allow` are the operator's openings, `own` this machine's addresses.
 
-    `settings_file` is where the operator writes such openings.
+    `settings_file` is where the operator writes such openings. Only so many dials to one host are under way at once;
+    the time limits of the others begin when it is their turn.
     """
 
     allow: guard.Allow
     own: Callable[[], frozenset[guard.Address]]
     resolver: Resolve = resolve
     settings_file: str | None = None
+    _turns: dict[str, asyncio.Semaphore] = field(
+        default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_AT_ONCE)), init=False, repr=False, compare=False
+    )
 
     async def dial(self, host: str, port: int) -> Streams:
         """Connect to a normalised host; raise DialError.
 
         One refused address refuses the host: a name with public and private addresses is what DNS rebinding looks like.
         """
+        async with self._turns[host]:
+            return await self._dial(host, port)
+
+    async def _dial(self, host: str, port: int) -> Streams:
         addresses = await self._addresses(host, port)
         own = self.own()
         for address in addresses:
@@ -90,6 +101,8 @@ class Dialer:
         try:
             async with asyncio.timeout(_RESOLVE_SECONDS):
                 addresses = await self.resolver(host, port)
+        except TimeoutError as error:
+            raise DialError(f"{host} cannot be resolved: no answer within {_RESOLVE_SECONDS:.0f} s") from error
         except (OSError, UnicodeError, ValueError) as error:
             raise DialError(f"{host} cannot be resolved: {getattr(error, 'strerror', None) or error}") from error
         if not addresses:

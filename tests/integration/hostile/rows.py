@@ -12,6 +12,7 @@ NAMESERVER = "a name server"
 CELL = "a command in `hermit run`"
 EDITOR = "who can edit the branch"
 MACHINE = "another user or run"
+BUILD = "a build's step, as root in the sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,4 +335,159 @@ _rows(
 _rows(
     MACHINE,
     other_run=("uses the wire of another run", "each run has its own namespace, socket, authority and rules"),
+)
+_NAMESPACE = "a network namespace that has nothing but its loopback (`sandbox/inside.py`)"
+_NINE = "nine capabilities, of a user namespace (`sandbox/bwrap.py`)"
+_FILTER = "the system call filter (`seccomp.py`)"
+_UNMAPPED = "the cell's users are nobody on the host (`sandbox/idmap.py`)"
+_TREE = "its root is all that is mounted, and what was there before is away (`sandbox/bwrap.py`)"
+_rows(
+    BUILD,
+    build_tcp=("connects to the host's loopback and addresses by TCP", _NAMESPACE),
+    build_udp=("sends datagrams there", _NAMESPACE),
+    build_dns=("asks a name server by UDP and TCP, and the system's resolver", f"{_NAMESPACE}; an empty resolv.conf"),
+    build_ipv6=("connects and sends by IPv6, and to IPv4 inside of it", _NAMESPACE),
+    build_raw=("opens raw sockets for IP, ICMP, packets", f"{_NINE}, and NET_RAW is none of them; {_FILTER}"),
+    build_families=("opens sockets of twelve other families: vsock, XDP, crypto, Bluetooth, TIPC", _FILTER),
+    build_abstract=("connects to abstract sockets of the host and of another build", _NAMESPACE),
+    build_unix=("connects to named sockets of the host", _TREE),
+    build_wire=("gives lo an address, stops it, makes an interface, a route or a tunnel", _NINE),
+    build_port=(
+        "listens at the proxy's address by every way of sharing a port",
+        "the port is the holder's socket, which shares it with nobody",
+    ),
+    build_mounts=("mounts, binds, remounts and unmounts, by mount(2) and by fsopen(2) and its kin", _NINE),
+    build_namespaces=("makes namespaces by unshare, clone and clone3, and enters others", f"{_FILTER}; {_NINE}"),
+    build_calls=(
+        "sets the clock, swaps, loads modules and programs, reads the log, raises limits and priorities: 20 calls",
+        f"{_NINE}, and most of the calls want the host's own; {_FILTER}; `sandbox/limits.py`",
+    ),
+    build_names=("renames the machine", _NINE),
+    build_keyrings=("adds, asks for and reads keys of the kernel", _FILTER),
+    build_io_uring=("opens an io_uring, whose sockets no filter sees", _FILTER),
+    build_keystrokes=("puts keystrokes into a terminal (TIOCSTI), also with bits that the kernel drops", _FILTER),
+    build_devices=(
+        "makes disks, null and whiteouts, opens disk, memory, KVM, FUSE, loops; changes the host's /dev/null",
+        f"no MKNOD; a /dev of its own with six devices, which belong to nobody it is: {_UNMAPPED}",
+    ),
+    build_chroot=("leaves its root by chroot(2) and an open folder", _TREE),
+    build_proc=(
+        "writes core_pattern, sysctls, sysrq, interrupts; reads the log and slabs",
+        f"read-only (`mounts.py`); {_UNMAPPED}",
+    ),
+    build_kernel_memory=("reads the kernel's memory, addresses, timers, keys", f"hidden, or zeros: {_UNMAPPED}"),
+    build_sys=("lists and writes /sys: control groups, blocks, modules, processors", "three folders of it, read-only"),
+    build_neighbour=("connects to what another build's loopback offers", _NAMESPACE),
+    build_processes=("signals, compares, slows and takes descriptors of processes of the host", "own pid namespace"),
+    build_ptrace=("traces, reads and writes memory of processes of the host and of another build", "own pid namespace"),
+    build_shared_memory=("opens shared memory, segments and queues of others", "own IPC namespace, own /dev/shm"),
+    build_host_files=(
+        "looks for a file and a variable of the host below every root, folder and descriptor of /proc",
+        f"{_TREE}; no environment is passed on",
+    ),
+    build_store=("looks for bodies in the store", _TREE),
+    build_layers=("looks for the image, its own layer and another build's, also by what the mount table says", _TREE),
+    build_descriptors=(
+        "goes up from each inherited descriptor, and looks for a socket among them",
+        "all but three are closed (`sandbox/launch.py`)",
+    ),
+    build_bubblewrap=("overwrites bubblewrap through /proc/1/exe, and follows its root", _UNMAPPED),
+)
+_rows(
+    BUILD,
+    build_base_tree=(
+        "writes, truncates, links, moves, removes and chowns files of the image, for the next build to find",
+        "the image is the lower layer, which nobody writes; the next build has another upper one",
+    ),
+    build_setuid=(
+        "makes setuid files and gives files capabilities, to be root again as the build's user",
+        "no_new_privs (`sandbox/bwrap.py`)",
+    ),
+    build_setuid_outside=(
+        "leaves a setuid file on the host's disk for an accomplice there",
+        f"{_UNMAPPED}, and the folder above is 0700",
+    ),
+    build_links_before_put=(
+        "puts links to the host's paths where Hermit will put files",
+        "the cell's own tar unpacks, in the cell (`sandbox/cell.py`)",
+    ),
+    build_next_step=(
+        "leaves a process that looks into whatever sets up the next step: root, folder, descriptors, environment",
+        "bubblewrap has more capabilities than a step until it has let go of the host ([but](#what-is-not-stopped))",
+    ),
+    build_kills_steps=(
+        "leaves a process that kills each later step",
+        "the step's status is 137, or the build ends with a sentence: never a success",
+    ),
+    build_kills_init=(
+        "kills everything that it sees, the cell's first process too",
+        "nothing of it is the host's; the next step gets a new one (`sandbox/steps.py`)",
+    ),
+    build_replaces_programs=(
+        "replaces setpriv, which starts its later steps",
+        "its steps are its own to spoil; ten capabilities at most, filter and no_new_privs stay",
+    ),
+)
+_TAKING = "taken by one walk that follows no link, from a stopped cell (`sandbox/taking.py`, `walk.py`)"
+_COUNTED = "counted from outside, and the whole cell is ended with a sentence"
+_rows(
+    BUILD,
+    artifact_dots=("names artifacts by `..`, `.`, `//` and from the root", "a pattern is plain names (`patterns.py`)"),
+    artifact_links=("puts links in the place of artifacts, and of folders on the way to them", _TAKING),
+    artifact_folder_link=("puts a link in the place of the project's folder", f"{_TAKING}; opened name by name"),
+    artifact_kinds=("puts pipes and sockets in the place of artifacts, to be waited for", _TAKING),
+    artifact_giants=(
+        "leaves sparse files, one or many, that are more than they take",
+        "counted as they read, against `limits: artifacts` (`sandbox/taking.py`)",
+    ),
+    artifact_hard_links=("links artifacts to the image's own files", "what it can read is the image's, no secret"),
+    artifact_screen=(
+        "names artifacts with newlines, escapes, directions of writing, broken UTF-8, backslashes",
+        "refused, and quoted where it is said",
+    ),
+    artifact_options=(
+        "names artifacts like options and scripts, and makes them setuid",
+        "names are never words of a command; modes are 0644 or 0755 (`build/artifacts.py`)",
+    ),
+    artifact_own_names=("names artifacts SHA256SUMS and .gitignore", "refused by name (`build/artifacts.py`)"),
+    build_fills_disk=("fills the disk with bytes, empty files, folders in folders", f"{_COUNTED} (`disk.py`)"),
+    build_hides_on_disk=(
+        "fills it where a count does not look: files without a name, folders that always move",
+        f"{_COUNTED} (`disk.py`); a gigabyte of the disk is left in any case (`watch.py`)",
+    ),
+    build_one_giant=("makes one file larger than the limit, with a hole or without", "RLIMIT_FSIZE (`limits.py`)"),
+    build_fork_bomb=(
+        "forks without end, in sessions of their own, as 60,000 users",
+        f"control group, watchdog and RLIMIT_NPROC; {_COUNTED}",
+    ),
+    build_memory=(
+        "takes memory in one process, in many, in shared memory, in segments that no process maps",
+        f"control group and watchdog; {_COUNTED}; /dev/shm has a quarter",
+    ),
+    build_time=("sleeps, spins, ignores signals, stops itself, leaves its session", "the build's time, and SIGKILL"),
+    build_output_flood=(
+        "prints without end, and terminal sequences",
+        "cut at `limits: output`; what is shown and logged is plain (`build/printing.py`, `terminal.py`)",
+    ),
+)
+_rows(
+    BUILD,
+    build_offline_step=(
+        "leaves a process with open connections and half a request for a step without network",
+        "decided for each request by the step that runs (`session.py`)",
+    ),
+    build_edits_rules=(
+        "edits rules, spec and snapshot in its source while it runs",
+        "what counts was read from the user's project before; nothing but artifacts comes back",
+    ),
+    build_edits_project=("writes to the user's project by its path on the host", _TREE),
+    build_asks_for_control=(
+        "asks `hermit.internal` for control over its proxy",
+        "control is an inherited socket in another network ([decision](decisions/control-by-inheritance.md))",
+    ),
+    build_keeps_authority=(
+        "keeps the authority's certificate for later builds, and looks for its key",
+        "a new authority for each build (`ca.py`), whose key is in the proxy's memory only",
+    ),
+    build_escapes=("prints terminal sequences", "what is shown is plain (`build/terminal.py`)"),
 )

@@ -31,7 +31,7 @@ PROXY = "http://127.0.0.1:3128"
         ("CARGO_HTTP_CAINFO", BUNDLE),
         ("GIT_SSL_CAINFO", BUNDLE),
         ("AWS_CA_BUNDLE", BUNDLE),
-        ("npm_config_cafile", BUNDLE),
+        ("npm_config_cafile", "/run/hermit/ca.pem"),
         ("SSL_CERT_DIR", "/etc/ssl/certs"),
         ("NODE_EXTRA_CA_CERTS", "/run/hermit/ca.pem"),
         ("NODE_USE_SYSTEM_CA", "1"),

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
-from hermit_proxy.errors import HermitError
 from hermit_workers import seccomp
+from hermit_workers.cell import CellError
 from hermit_workers.command import entry
 from hermit_workers.command.bwrap import Sandbox, bwrap_arguments
 
@@ -26,13 +26,7 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred, unix(7)
 # They come from a terminal or a supervisor; the cell's own processes must not die of them before the command has been
 # asked, so everything up to the command starts with them blocked, and entry.py unblocks them for it.
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-
-
 _SETUP = 5.0  # seconds; bubblewrap takes a hundredth of one
-
-
-class CellError(HermitError):
-    """Is raised where this machine makes no cell."""
 
 
 class Cell:

@@ -56,7 +56,7 @@ def write_lock(path: Path, lock: ImageLock) -> bool:
     if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, fresh = tempfile.mkstemp(prefix=f".{FILE_NAME}.", dir=path.parent)
+    descriptor, fresh = tempfile.mkstemp(prefix=f".{FILE_NAME}.", suffix="~", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -13,7 +13,7 @@ from hermit_proxy.errors import InputError, UsageError
 from hermit_proxy.yamlfile import Node, Scalar, excerpt, load, read_bytes
 from hermit_proxy.yamlread import Reader, did_you_mean
 
-STOCK = Path(__file__).parents[2] / "images"
+STOCK = Path(__file__).parent / "stock"
 MAX_FILE = 16 << 20
 # Part of every recipe's digest: what Hermit itself puts into an image or takes out of it. Count up with each change.
 _GENERATION = 1

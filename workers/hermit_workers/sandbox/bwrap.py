@@ -26,7 +26,15 @@ CAPABILITIES = (
 )
 # What programs read there of the processors (nproc, the JVM, Go); the rest is the host's and tells of its devices.
 _SHOWN_IN_SYS = ("/sys/devices/system/cpu", "/sys/devices/system/node", "/sys/kernel/mm/transparent_hugepage")
-_HIDDEN_IN_PROC = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/sched_debug", "/proc/timer_list")
+# Of the host's kernel and its administrator: memory, keys, timers, the options that it was started with.
+_HIDDEN_IN_PROC = (
+    "/proc/cmdline",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/key-users",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+)
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  POSIX shared memory has its place there
 _BUILD_USER = ("--reuid", "1000", "--regid", "1000", "--init-groups")
 # bubblewrap leaves the bounding set as it is; who takes from it needs one more, which goes with the rest.
@@ -105,7 +113,10 @@ def _options(seen: View) -> list[str]:
     options += ["--remount-ro", "/dev", "--proc", "/proc", *_each("--ro-bind", seen.guarded)]
     for path in seen.hidden:
         options += ["--ro-bind", "/dev/null", str(path)]
-    return [*options, "--tmpfs", "/sys", *_each("--ro-bind", seen.system), "--remount-ro", "/sys"]
+    # bubblewrap makes the folders above a mount for root alone.
+    above = sorted({str(parent) for path in seen.system for parent in path.parents[:-2]})
+    folders = [word for path in above for word in ("--dir", path)]
+    return [*options, "--tmpfs", "/sys", *folders, *_each("--ro-bind", seen.system), "--remount-ro", "/sys"]
 
 
 def _each(option: str, paths: Collection[Path]) -> list[str]:

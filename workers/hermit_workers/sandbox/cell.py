@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from hermit_workers.cell import Command, Ended, Limits, Taken
+from hermit_workers.cell import CellError, Command, Ended, LimitError, Limits, Taken
 from hermit_workers.sandbox import bwrap, mapped, receiving, steps
-from hermit_workers.sandbox.errors import CellError
 from hermit_workers.sandbox.guard import Guard
 from hermit_workers.sandbox.holder import ROOT, SHARED, Holder, Layered
 from hermit_workers.sandbox.limits import rlimits
@@ -63,7 +62,7 @@ class SandboxCell:
         return holder.listener
 
     async def put(self, archive: int) -> None:
-        """Unpack a tar at the cell's root with its owners; raise CellError where it is none or finds no room.
+        """Unpack a tar at the cell's root with its owners; raise CellError where it is none, LimitError for too much.
 
         The cell's own tar does it, inside: whatever links the build has made lead nowhere else.
         """
@@ -76,9 +75,10 @@ class SandboxCell:
                 await words.more()
         finally:
             words.close()
-        said = words.text().strip()
-        if ended.status or ended.exceeded:
-            why = ended.exceeded or said or f"tar ended with {ended.status}"
+        if ended.exceeded is not None:
+            raise LimitError(ended.exceeded)
+        if ended.status:
+            why = words.text().strip() or f"tar ended with {ended.status}"
             raise CellError(f"files cannot be put into the cell: {why}")
 
     async def run(self, command: Command, *, stdin: int | None = None, output: int) -> Ended:
@@ -88,21 +88,36 @@ class SandboxCell:
         that was made for this command, and nobody's) becomes its controlling terminal.
         """
         status = None
-        with contextlib.ExitStack() as stack:
-            if stdin is None:
-                stdin = os.open(os.devnull, os.O_RDONLY)
-                stack.callback(os.close, stdin)
-            for _ in range(2):  # what an earlier step left may kill the init at the wrong moment
-                status = await self._once(command, stdin, output)
-                if status is not None or self._stopped or not await self._alive()[1].gone(_SETTLED):
-                    break
-        if self._guard is not None:
-            await self._guard.check()
+        try:
+            if self._exceeded is None:
+                status = await self._run(command, stdin, output)
+        except CellError:
+            # The kernel ends a cell that needs too much memory as a whole, the holder first: then that is the reason.
+            await self._check()
+            if self._exceeded is None:
+                raise
+        await self._check()
         if self._exceeded is not None:
             await self.stop()
         elif status is None and not self._stopped:
             raise CellError(f"bubblewrap does not start {command.argv[0]} (see its output)", hint="hermit doctor")
         return Ended(_KILLED if status is None else status, self._exceeded)
+
+    async def _check(self) -> None:
+        if self._guard is not None:
+            await self._guard.check()
+
+    async def _run(self, command: Command, stdin: int | None, output: int) -> int | None:
+        with contextlib.ExitStack() as stack:
+            if stdin is None:
+                stdin = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, stdin)
+            status = None
+            for _ in range(2):  # what an earlier step left may kill the init at the wrong moment
+                status = await self._once(command, stdin, output)
+                if status is not None or self._stopped or not await self._alive()[1].gone(_SETTLED):
+                    break
+            return status
 
     async def _once(self, command: Command, stdin: int, output: int) -> int | None:
         """Give the command's status, None where it never ran or was ended with everything."""
@@ -169,8 +184,6 @@ class SandboxCell:
             self._ending = asyncio.get_running_loop().create_task(self.stop())
 
     def _alive(self) -> tuple[Holder, steps.Init]:
-        if self._exceeded is not None:
-            raise CellError(f"the cell is over: {self._exceeded}")
         if self._holder is None or self._init is None or self._stopped:
             raise CellError("the cell is not running")
         return self._holder, self._init

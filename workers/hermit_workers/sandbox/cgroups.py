@@ -97,16 +97,18 @@ class Cgroup:
 
 
 def sweep(*, proc: Path = Path("/proc")) -> int:
-    """Remove the groups of Hermits of this pid namespace that are no more, with what still runs in them; how many.
+    """Remove the groups of Hermits of this pid namespace that are no more, and say how many.
 
-    Looks around this process's group and those above it, and in the groups beside them: another session's Hermit was
-    in a group beside ours.
+    One with processes stays for the next time: a cell's holder is removing its files, and ends by itself. Looks around
+    this process's group and those above it, and in the groups beside them: another session's Hermit was in a group
+    beside ours.
     """
     found = 0
     for hierarchy in groupfiles.hierarchies(proc):
         around = {parent for above in hierarchy.own_and_above() for parent in (above, *_folders(above))}
         for folder in [folder for parent in around for folder in _leftovers(parent, proc)]:
-            _remove(folder)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
             found += not folder.exists()
     return found
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hermit_workers.cell import Limits
+from hermit_workers.cell import CellError, Limits
 from hermit_workers.sandbox import idmap, mapped
 from hermit_workers.sandbox.cgroups import Cgroup
-from hermit_workers.sandbox.errors import CellError
 from hermit_workers.sandbox.holder import Holder, Layered
 
 _TRIAL = 10.0
@@ -83,7 +82,9 @@ async def _namespaces() -> Examined:
     try:
         holder = await asyncio.wait_for(Holder.open(), _TRIAL)
     except (CellError, TimeoutError) as error:
-        return Examined("fail", "cell namespaces", str(error) or "not made in time", _switch() or "docs/environment.md")
+        own = error.hint if isinstance(error, CellError) and error.hint != "hermit doctor" else None
+        hint = _switch() or own or "docs/environment.md"
+        return Examined("fail", "cell namespaces", str(error) or "not made in time", hint)
     holder.listener.close()
     await holder.close()
     return Examined("ok", "cell namespaces", "user, mount, network, ipc, uts and pid namespaces")

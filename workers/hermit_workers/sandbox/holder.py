@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import hermit_proxy
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox import idmap, inside, mapped, mounts
-from hermit_workers.sandbox.errors import CellError
 
 ROOT, SHARED = mounts.ROOT, mounts.SHARED
 _SHARED = 64 << 20  # bytes of shared memory where nothing is said of it

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_workers.sandbox.errors import CellError
+from hermit_workers.cell import CellError
 
 COUNT = 65536
 # What the user itself is called where a helper must touch the user's own folders (never in a cell).
@@ -78,7 +78,14 @@ async def _ask(tool: str, process: int, ranges: list[tuple[int, int, int]]) -> N
     )
     _, said = await running.communicate()
     if running.returncode:
-        raise CellError(f"{tool} maps no ids: {said.decode(errors='replace').strip()}", hint="hermit doctor")
+        raise CellError(f"{tool} maps no ids: {said.decode(errors='replace').strip()}", hint=_named(os.geteuid()))
+
+
+def _named(user: int) -> str:
+    """Say what to do where the tools map nothing: most often they know no name for the user of a container."""
+    if _name(user) == str(user):
+        return f"the tools want a name for uid {user}: sudo useradd --uid {user} builder"
+    return "hermit doctor"
 
 
 def _start(path: Path, user: int) -> int | None:

@@ -146,6 +146,7 @@ class Holder:
         except OSError:  # hermit has gone in the middle of a message
             pass
         finally:
+            self._control.close()  # first: that its processes end now is no news of them, but of the end of all
             self._end_all()
             self._tree.clear()
         return 0

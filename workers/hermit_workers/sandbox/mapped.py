@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hermit_workers
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox import idmap
-from hermit_workers.sandbox.errors import CellError
 
 _ROOT = str(Path(hermit_workers.__file__).parent.parent)
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hermit_workers.sandbox import {0}; "

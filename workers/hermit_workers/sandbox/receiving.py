@@ -8,9 +8,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from hermit_workers.cell import Taken
+from hermit_workers.cell import CellError, Taken
 from hermit_workers.sandbox import inside, mapped
-from hermit_workers.sandbox.errors import CellError
 from hermit_workers.sandbox.holder import Holder
 from hermit_workers.sandbox.limits import more_descriptors
 from hermit_workers.sandbox.taking import ArtifactError

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hermit_workers import seccomp
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox import bwrap
-from hermit_workers.sandbox.errors import CellError
 from hermit_workers.sandbox.holder import Child, Holder
 
 _WORDS = 65536  # what is kept of bubblewrap's own complaints

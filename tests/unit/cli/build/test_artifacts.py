@@ -133,3 +133,25 @@ def test_a_link_to_the_folder_stays_one(tmp_path: Path, store: FileStore) -> Non
 def test_names_that_are_no_utf8_are_kept(tmp_path: Path, store: FileStore) -> None:
     keep(taken(tmp_path, {"\udcff": b"a"}), store, tmp_path / "out", EPOCH)
     assert b"\xff" in (tmp_path / "out/SHA256SUMS").read_bytes()
+
+
+def test_a_build_that_ends_leaves_another_one_that_is_alive_alone(tmp_path: Path, store: FileStore) -> None:
+    out = tmp_path / "out"
+    with artifacts._fresh(out) as other:
+        (other / "half").write_text("of a build that is alive")
+        keep(taken(tmp_path, {"a": b"a"}), store, out, EPOCH)
+        assert (other / "half").exists()
+    assert set(tree(out)) == {"a", "SHA256SUMS", ".gitignore"}
+    assert [path.name for path in tmp_path.glob(".out*")] == []
+
+
+def test_what_a_killed_build_left_beside_the_folder_goes_with_the_next(tmp_path: Path, store: FileStore) -> None:
+    out = tmp_path / "out"
+    left = tmp_path / ".out.5f3a.new~"
+    left.mkdir()
+    (left / "half").write_text("")
+    kept = tmp_path / ".out2.5f3a.new~"
+    kept.mkdir()
+    keep(taken(tmp_path, {"a": b"a"}), store, out, EPOCH)
+    assert not left.exists()
+    assert kept.exists()

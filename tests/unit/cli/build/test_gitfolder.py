@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_cli.build.git import Repository, Tracked
+from hermit_cli.build.repository import Repository, Tracked
 from hermit_cli.build.gitfolder import Head, clean_url, index_file, read_head, write_git_folder
 from hermit_cli.build.source import find_source
 from hermit_cli.project import Project

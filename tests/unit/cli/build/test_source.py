@@ -77,6 +77,7 @@ def test_what_hermit_writes_of_a_build_is_no_part_of_it(project: Path) -> None:
     git(project, "commit", "-q", "-m", "recorded")
     write(project, {".hermit/network/old.yaml": "changed", ".hermit/network/new.yaml": "", ".hermit/recorded": ""})
     write(project, {".hermit/out/artifact": "", ".hermit/networks": "a name that is like one"})
+    write(project, {".hermit/.out.5f.new~/artifact": "of a build that was killed, or runs", ".hermit/.recorded~": ""})
     source = look(project)
     assert [path for path in source.paths if path.startswith(".hermit")] == [".hermit/build.yaml", ".hermit/networks"]
     assert source.changes == 1

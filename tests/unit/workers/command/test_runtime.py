@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.ca import RunCA
-from hermit_workers.command.runtime import Cell, CellError, _readable
+from hermit_workers.cell import CellError
+from hermit_workers.command.runtime import Cell, _readable
 from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire
 from tests.support.cells import environ, run_in_cell

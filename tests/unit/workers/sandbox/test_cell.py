@@ -9,13 +9,14 @@ import signal
 import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from hermit_workers.cell import Cell, Command, Limits
+from hermit_proxy.errors import ExitCode
+from hermit_workers.cell import Cell, CellError, Command, LimitError, Limits
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.errors import CellError
 from tests.support.sandbox import PATH, Done, image, run_in_sandbox, sh, started
 
 _FORKS = (
@@ -291,11 +292,47 @@ def test_a_limit_ends_the_whole_cell_and_says_which(tmp_path: Path, limits: Limi
         assert done.status != 0
         assert done.exceeded is not None
         assert done.exceeded.startswith(said)
-        with pytest.raises(CellError, match="the cell is over"):
-            await sh(cell, "true")
+        again = await sh(cell, "true")
+        assert (again.status, again.exceeded) == (137, done.exceeded)
 
     within(tmp_path / "cell", work, limits)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_limit_that_is_reached_while_files_are_put_is_the_builds_failure_and_told(tmp_path: Path) -> None:
+    async def work(cell: SandboxCell) -> None:
+        read, write = os.pipe()  # an archive that does not come
+        for _ in range(2):  # what is put after it finds the same
+            with pytest.raises(LimitError, match="time: ") as raised:
+                await cell.put(read)
+            assert raised.value.exit_code is ExitCode.FAILED
+        os.close(read)
+        os.close(write)
+
+    within(tmp_path / "cell", work, Limits(seconds=0.5))
+
+
+def test_a_cell_whose_holder_ended_with_its_group_says_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel does where it kills a group as a whole (memory.oom.group)."""
+
+    async def work(cell: SandboxCell) -> None:
+        guard, holder = cell._guard, cell._holder
+        assert guard is not None
+        assert holder is not None
+        assert guard._watch is not None
+        task = asyncio.create_task(sh(cell, "sleep 1000"))
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if cell._command is not None:
+                break
+        monkeypatch.setattr(guard._watch, "_gauges", replace(guard._watch._gauges, held=lambda: "memory: too much"))
+        holder.kill()
+        done = await task
+        assert (done.status, done.exceeded) == (137, "memory: too much")
+
+    within(tmp_path / "cell", work)
 
 
 def test_twenty_cells_leave_the_machine_as_it_was(tmp_path: Path) -> None:

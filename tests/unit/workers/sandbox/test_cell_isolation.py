@@ -142,6 +142,7 @@ def test_a_command_has_its_three_descriptors_only(tmp_path: Path) -> None:
         "echo b > /proc/sysrq-trigger",
         "cat /proc/kcore",
         "cat /proc/keys",
+        "cat /proc/cmdline",
         "ls /sys/kernel/debug /sys/fs /sys/class",
         "touch /sys/x",
         "touch /dev/x",
@@ -151,6 +152,17 @@ def test_a_command_has_its_three_descriptors_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("user", ["root", "build"])
 def test_what_speaks_to_the_kernel_or_the_host_is_refused(tmp_path: Path, script: str, user: str) -> None:
     assert run_in_sandbox(tmp_path / "cell", script, user=user)[0].status != 0  # type: ignore[arg-type]  # a table
+
+
+@pytest.mark.parametrize("user", ["build", "root"])
+def test_programs_can_count_the_processors(tmp_path: Path, user: str) -> None:
+    script = "cat /sys/devices/system/cpu/online; ls /sys/devices /sys/devices/system /sys/kernel"
+    online = Path("/sys/devices/system/cpu/online").read_text().strip()
+    lines = said(tmp_path, script, user).splitlines()
+    assert lines[0] == online
+    assert set(lines[1:]) - {"", "node"} == {
+        *("/sys/devices:", "system", "/sys/devices/system:", "cpu", "/sys/kernel:", "mm"),
+    }
 
 
 def test_root_manages_files_and_users_as_package_managers_do(tmp_path: Path) -> None:

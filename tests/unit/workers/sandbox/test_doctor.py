@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox import doctor
 from hermit_workers.sandbox.doctor import examine_sandbox
-from hermit_workers.sandbox.errors import CellError
 
 
 def test_a_machine_that_runs_cells_passes_and_nothing_stays(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers.sandbox.errors import CellError
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox.holder import ROOT, Holder, Layered
 from hermit_workers.sandbox.mapped import run_mapped
 

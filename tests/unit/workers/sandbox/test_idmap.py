@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox import idmap
-from hermit_workers.sandbox.errors import CellError
 
 NOBODY = 4_000_000  # no system has a name for it
 
@@ -61,3 +61,8 @@ def test_nobody_in_a_cell_is_this_user() -> None:
     ids = idmap.find()
     assert not ids.users <= os.geteuid() < ids.users + idmap.COUNT
     assert not ids.groups <= os.getegid() < ids.groups + idmap.COUNT
+
+
+def test_a_user_without_a_name_is_told_that_the_tools_want_one() -> None:
+    assert idmap._named(NOBODY) == f"the tools want a name for uid {NOBODY}: sudo useradd --uid {NOBODY} builder"
+    assert idmap._named(os.geteuid()) == "hermit doctor"

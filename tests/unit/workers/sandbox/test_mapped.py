@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hermit_workers.cell import CellError
 from hermit_workers.sandbox import idmap
-from hermit_workers.sandbox.errors import CellError
 from hermit_workers.sandbox.mapped import remove_tree, run_mapped
 
 

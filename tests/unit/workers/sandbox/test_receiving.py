@@ -9,9 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from hermit_workers.cell import Limits, Taken
+from hermit_workers.cell import CellError, Limits, Taken
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.errors import CellError
 from hermit_workers.sandbox.taking import ArtifactError
 from tests.support.sandbox import image, sh, started
 
