@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -73,6 +74,11 @@ def plain(text: str) -> str:
 def coloured(stream: TextIO) -> bool:
     """Tell whether colours help there (https://no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def ready(stream: TextIO) -> bool:
+    """Tell whether something can be written there at once; it cannot on a terminal that was stopped (Ctrl-S)."""
+    return bool(select.select([], [stream], [], 0)[1])
 
 
 def bytes_as_text(size: float) -> str:

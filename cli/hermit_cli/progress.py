@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from hermit_cli.output import bytes_as_text, coloured, plain, say_styled, time_as_text
+from hermit_cli.output import bytes_as_text, coloured, plain, ready, say_styled, time_as_text
 
 _LEAST_ROWS, _LEAST_COLUMNS = 5, 30
 _SAVE, _RESTORE, _CLEAR = "\x1b7", "\x1b8", "\x1b[2K"
@@ -106,7 +106,7 @@ class Progress:
 
     def draw(self) -> None:
         """Write the status into its row."""
-        if self._open:
+        if self._open and ready(sys.stderr):
             columns = shutil.get_terminal_size().columns
             text = plain(self.status())[: columns - 1]
             styled = f"\x1b[7m{text:<{columns - 1}}\x1b[0m" if coloured(sys.stderr) else text

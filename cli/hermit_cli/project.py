@@ -7,18 +7,19 @@ import os
 import pwd
 import re
 import stat
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermit_cli import git
 from hermit_proxy.errors import UsageError
 
 # A URL or ssh's short form, `[user@]host:path`; a local path is none of them.
 _HOST = "(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
 _REMOTES = (
-    re.compile(rf"[a-z+]+://(?:[^@/]*@)?{_HOST}(?::[0-9]+)?/+(?P<path>.+?)(?:\.git)?/*"),
-    re.compile(rf"(?:[^@/:]+@)?{_HOST}:/*(?P<path>.+?)(?:\.git)?/*"),
+    re.compile(rf"[a-z+]+://(?:[^/]*@)?{_HOST}(?::[0-9]+)?/+(?P<path>[^@]+?)(?:\.git)?/*"),
+    # What has a sign of a login in its path is some other form, with a password perhaps.
+    re.compile(rf"(?:[^@/:]+@)?{_HOST}:(?!//)/*(?P<path>[^@]+?)(?:\.git)?/*"),
 )
 _FOREIGN = re.compile(r"[^A-Za-z0-9._/-]+")
 _LONGEST = 128
@@ -129,10 +130,4 @@ def pool_name(origin: str, root: Path) -> str:
 
 
 def _origin(root: Path) -> str:
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "config", "--local", "--get", "remote.origin.url"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""
+    return git.origin(root) if (root / ".git").exists() else ""

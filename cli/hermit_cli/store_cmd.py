@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.errors import ExitCode, UsageError
 from hermit_proxy.store.body import StoreStats
 from hermit_proxy.store.gc import GRACE, GcReport, PoolUnknownError, gc
-from hermit_proxy.store.named import PoolRepository
+from hermit_proxy.store.named import PoolRepository, SnapshotFolder
 from hermit_proxy.store.verify import verify
+
+Repositories = dict[str, list[PoolRepository | SnapshotFolder]]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -130,6 +133,8 @@ def _gc(args: argparse.Namespace) -> int:
     place = find_place()
     repositories = _repositories(place, args.repo, args.forget)
     with place.store() as store:
+        if store.where.startswith("/"):  # in a shared store the images of other machines count as well
+            _add_images(repositories, place)
         try:
             report = gc(store, repositories, grace=args.grace, dry_run=args.dry_run)
         except PoolUnknownError as error:
@@ -143,9 +148,18 @@ def _gc(args: argparse.Namespace) -> int:
     return int(ExitCode.DONE)
 
 
-def _repositories(place: Place, others: list[Path], forgotten: list[str]) -> dict[str, list[PoolRepository]]:
+def _add_images(repositories: Repositories, place: Place) -> None:
+    """Count what the snapshots of this user's images name: `hermit image build --rebuild` needs it."""
+    from hermit_workers.image.library import Library  # noqa: PLC0415  the other commands know no images
+    from hermit_workers.image.maker import POOL  # noqa: PLC0415  see above
+
+    images = [SnapshotFolder(image.network) for image in Library.of(os.environ).images()]
+    repositories.setdefault(place.settings.pool or POOL, []).extend(images)
+
+
+def _repositories(place: Place, others: list[Path], forgotten: list[str]) -> Repositories:
     """Give the repositories of every pool; those of one pool, clones and work trees, count together."""
-    found: dict[str, list[PoolRepository]] = {pool: [] for pool in forgotten}
+    found: Repositories = {pool: [] for pool in forgotten}
     for path in (place.project.root, *others):
         if not path.is_dir():
             raise UsageError(f"there is no repository at {path}")

@@ -22,11 +22,12 @@ from tests.support.registries import Registry, apt_registry, apt_sources, rules_
 _CACHE = Path(os.environ.get("HERMIT_TEST_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 _TIMEOUT = 280
 OTHER = 23456
-# Lets a user of the machine be there, in files that a mount namespace shows in the place of the real ones. Where the
-# interpreter lies in a home that only its owner may enter, it shows the interpreter alone there.
+# Lets a user of the machine be there, in an /etc of a mount namespace. It is a layer over the whole folder: a file that
+# is mounted on another is gone when somebody replaces the one below, as useradd does. Where the interpreter lies in a
+# home that only its owner may enter, it shows the interpreter alone there.
 _BECOME = r"""
 etc=$1 uid=$2 python=$3; shift 3
-for name in passwd group subuid subgid; do mount --bind "$etc/$name" "/etc/$name"; done
+mount -t overlay -o "lowerdir=$etc:/etc" overlay /etc
 if ! setpriv --reuid "$uid" --regid "$uid" --clear-groups test -x "$python"; then
     top=$(printf %s "$python" | cut -d/ -f1-3)
     mount --bind "$top" /mnt
@@ -146,7 +147,6 @@ class BuildHome:
         for name, line in lines.items():
             real = Path("/etc", name)
             (etc / name).write_text((real.read_text() if real.exists() else "") + line)
-            real.touch()
         interpreter = str(Path(sys.executable).resolve())
         self._prefix = ["unshare", "-m", "sh", "-ec", _BECOME, "sh", str(etc), str(uid), interpreter]
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import os
+import secrets
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +24,8 @@ SUMS = "SHA256SUMS"
 _IGNORE = ".gitignore"
 # What marks a folder as one that a build may empty; git ignores all that is in it.
 _MARK = "# Artifacts of hermit build, which empties this folder each time.\n*\n"
+_NEW = ".new~"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1 << 20
 _FILE, _PROGRAM = 0o644, 0o755
 
@@ -53,24 +60,21 @@ def keep(taken: Iterable[Taken], store: Store, out: Path, epoch: int) -> tuple[A
     """
     out = out.resolve()
     check_folder(out)
-    new = out.with_name(f".{out.name}.new~")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    swap.sweep(out)
     waiting = list(taken)
     kept: list[Artifact] = []
     try:
-        new.mkdir(mode=_PROGRAM)
-        while waiting:
-            kept.append(_keep_one(waiting.pop(), store, new))
-        kept.sort(key=lambda artifact: os.fsencode(artifact.path))
-        _write(
-            new / SUMS,
-            sha256sums((artifact.path, artifact.sha256) for artifact in kept).encode("utf-8", "surrogateescape"),
-        )
-        _write(new / _IGNORE, _MARK.encode())
-        store.flush()
-        _set_times(new, epoch)
-        _put_in_place(new, out)
+        with _fresh(out) as new:
+            while waiting:
+                kept.append(_keep_one(waiting.pop(), store, new))
+            kept.sort(key=lambda artifact: os.fsencode(artifact.path))
+            _write(
+                new / SUMS,
+                sha256sums((artifact.path, artifact.sha256) for artifact in kept).encode("utf-8", "surrogateescape"),
+            )
+            _write(new / _IGNORE, _MARK.encode())
+            store.flush()
+            _set_times(new, epoch)
+            _put_in_place(new, out)
     except OSError as error:
         raise HermitError(
             f"cannot write artifacts to {out}: {error.strerror}", hint="free the disk, or --out"
@@ -78,8 +82,39 @@ def keep(taken: Iterable[Taken], store: Store, out: Path, epoch: int) -> tuple[A
     finally:
         for left in waiting:
             os.close(left.descriptor)
-        shutil.rmtree(new, ignore_errors=True)
     return tuple(kept)
+
+
+@contextmanager
+def _fresh(out: Path) -> Iterator[Path]:
+    """Give a new folder beside `out`, of this build alone: another one of the project may end at the same time.
+
+    A lock on it says that its build is alive; the kernel drops it with the process.
+    """
+    with swap.locked(out.parent):
+        _sweep(out)
+        new = out.with_name(f".{out.name}.{secrets.token_hex(4)}{_NEW}")
+        new.mkdir(mode=_PROGRAM)
+        held = os.open(new, _FOLDER)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)  # in its place by now, or worth nothing
+        os.close(held)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what builds left beside `out` that were killed."""
+    swap.sweep(out)
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*{_NEW}"):
+        with contextlib.suppress(OSError):  # no folder: none of ours
+            held = os.open(left, _FOLDER)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
+            finally:
+                os.close(held)
 
 
 def _keep_one(taken: Taken, store: Store, folder: Path) -> Artifact:
@@ -114,9 +149,11 @@ def _set_times(folder: Path, epoch: int) -> None:
 
 def _put_in_place(new: Path, out: Path) -> None:
     old = out.with_name(f".{out.name}.old~")
-    if out.exists():
-        # Of what runs on meanwhile, nobody sees files of two builds; a crash in between is mended by swap.sweep.
-        out.rename(old)
-    new.rename(out)
-    if old.is_dir() and not stat.S_ISLNK(old.lstat().st_mode):
-        shutil.rmtree(old)
+    with swap.locked(out.parent):
+        check_folder(out)
+        if out.exists():
+            # Of what runs on meanwhile, nobody sees files of two builds; a crash in between is mended by swap.sweep.
+            out.rename(old)
+        new.rename(out)
+        if old.is_dir() and not stat.S_ISLNK(old.lstat().st_mode):
+            shutil.rmtree(old)

@@ -82,8 +82,12 @@ def main(args: argparse.Namespace) -> int:
     source, plan = look_at(options.project)
     if options.step is not None:
         plan = plan.upto(options.step)
+    if plan.artifacts:
+        _check_writable(options.out)
     if not options.silent:
-        _say_beginning(options, source, plan)
+        from hermit_cli.build.report import say_beginning  # noqa: PLC0415  see above
+
+        say_beginning(options.mode, source, plan)
     runs.sweep(os.environ)
     with interrupts.raised() as again, runs.run_folder(os.environ) as rundir:
         report = _build(options, source, plan, rundir, again)
@@ -123,6 +127,13 @@ def read_options(args: argparse.Namespace) -> Options:
         json=args.json,
         refresh=args.refresh,
     )
+
+
+def _check_writable(out: Path) -> None:
+    """Raise UsageError before a long build where nothing could be written after it."""
+    there = next(folder for folder in (out, *out.parents) if folder.exists())
+    if not os.access(there.parent if there == out else there, os.W_OK):
+        raise UsageError(f"artifacts cannot be written to {out}", hint="--out DIR takes them elsewhere")
 
 
 def look_at(project: Project) -> tuple[Source, Plan]:
@@ -174,7 +185,7 @@ def _build(options: Options, source: Source, plan: Plan, rundir: Path, raise_aga
 
 def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
     from hermit_cli.build.kept import Kept  # noqa: PLC0415  see above
-    from hermit_cli.build.limits import limits_for  # noqa: PLC0415  see above
+    from hermit_cli.build.limits import limits_for, told_of_limits  # noqa: PLC0415  see above
     from hermit_cli.build.order import Order  # noqa: PLC0415  see above
     from hermit_cli.proxying import proxy_settings  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
@@ -182,6 +193,8 @@ def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
 
     project = options.project
     settings = load_settings(None, os.environ)
+    for note in [] if options.silent else told_of_limits(plan.limits, settings.limits):
+        output.say_styled(f"  {note}", "warn")
     return Order(
         mode=Mode(options.mode),
         proxy=proxy_settings(project, settings, rules=project.rules, network=project.network, refresh=options.refresh),
@@ -272,22 +285,6 @@ def _earlier() -> Iterator[dict[str, Any]]:
     """Give the results of runs, the last one first, each with when it began."""
     for log, fields in runs.results(os.environ):
         yield {**fields, "time": runs.began(log.parent)}
-
-
-def _say_beginning(options: Options, source: Source, plan: Plan) -> None:
-    what = [f"hermit {options.mode}: {source.top.name}"]
-    if source.head:
-        branch = f" ({source.head.branch})" if source.head.branch else ""
-        what.append(f" at {source.head.commit[:12]}{branch}")
-        what.append(f" with uncommitted changes ({source.changes})" if source.changes else "")
-    elif source.repository is None:
-        what.append(", not in git")
-    else:
-        what.append(", nothing committed yet")
-    steps = f"{len(plan.steps)} step{'s' if len(plan.steps) > 1 else ''}"
-    output.say("".join([*what, f"; {steps} in {plan.image}"]))
-    for note in source.notes:
-        output.say_styled(f"  {note}", "warn")
 
 
 def _say_last_lines(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
 from typing import Any
 
@@ -17,7 +18,7 @@ from hermit_cli.build.printing import Printing
 from hermit_cli.build.putting import put_own, put_source
 from hermit_cli.build.report import StepDone, say_step
 from hermit_cli.conduct import both, named, to_the_end
-from hermit_cli.output import say, say_styled
+from hermit_cli.output import ready, say, say_styled
 from hermit_cli.progress import Progress
 from hermit_proxy.ca import RunCA
 from hermit_proxy.control import Message
@@ -170,9 +171,9 @@ class _Conductor:
         self._in_step = True
         try:
             ended = await self._run(command, step, cell, proxy, printing.descriptor)
+            dropped = await printing.end_step()
         finally:
             self._in_step = False
-            dropped = await printing.end_step()
         await proxy.end_step()
         after = named(await proxy.status())
         return StepDone(
@@ -237,16 +238,22 @@ class _Conductor:
         if self._cell is None or not self._in_step or again:
             self._cancel()
             return
-        say("hermit: interrupted; the step may end in its own way (once more ends it now)")
+        _say("hermit: interrupted; the step may end in its own way (once more ends it now)")
         loop = asyncio.get_running_loop()
         self._asking = loop.create_task(self._cell.interrupt(number))
         loop.call_later(_GRACE, self._give_up)
 
     def _give_up(self) -> None:
         if self._in_step:
-            say("hermit: the step does not end; ending it")
+            _say("hermit: the step does not end; ending it")
             self._cancel()
 
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+def _say(line: str) -> None:
+    """Say a line where somebody reads; a terminal that was stopped must not keep a build from being ended."""
+    if ready(sys.stderr):
+        say(line)

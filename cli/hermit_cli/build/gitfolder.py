@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from hermit_cli.build.git import Repository, Tracked
+from hermit_cli.build.repository import Repository, Tracked
 
 _HASHES = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 _SKIP_WORKTREE = 1 << 14
@@ -18,7 +18,7 @@ _EXTENDED = 1 << 14
 _OWNER = 1000
 _LONGEST_NAME = 0xFFF
 # `[user@]host:path`, ssh's short form; a path of this machine has a slash before its first colon.
-_SHORT = re.compile(r"(?:[^@/:\s]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s]+")
+_SHORT = re.compile(r"(?:[^@/:\s]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s@]+")
 _REMOTE = frozenset({"http", "https", "git", "ssh", "git+ssh", "ssh+git"})
 _WEB = frozenset({"http", "https"})
 _RAW = ("utf-8", "surrogateescape")  # names of files and refs are octets
@@ -68,11 +68,9 @@ def write_git_folder(
     """
     kind = repository.line("rev-parse", "--show-object-format") or "sha1"
     tags = _tags(repository, head)
-    for name in ("objects/pack", "objects/info", "refs/heads", "refs/tags", "info"):
+    for name in ("refs/heads", "refs/tags", "info"):
         (folder / name).mkdir(parents=True)
-    wanted = "".join(f"{oid}\n" for oid in [head.commit, *(oid for oid, _ in tags)])
-    pack = ("pack-objects", "--revs", "--indexed-objects", "--quiet", "--delta-base-offset", "--window=0")
-    repository.ask(*pack, str(folder / "objects/pack/pack"), given=wanted.encode())
+    repository.pack([head.commit, *(oid for oid, _ in tags)], folder / "objects")
     (folder / "config").write_bytes(_config(head, kind).encode(*_RAW))
     refs = [*tags, *([(head.commit, f"refs/heads/{head.branch}")] if head.branch else [])]
     (folder / "packed-refs").write_bytes(b"".join(f"{oid} {ref}\n".encode(*_RAW) for oid, ref in refs))

@@ -16,6 +16,7 @@ from hermit_proxy.errors import HermitError
 
 _PIECE = 1 << 16
 _LAST_LINES = 1 << 14
+_PATIENCE = 2.0
 
 
 class Printing:
@@ -76,13 +77,19 @@ class Printing:
         return self._dropped
 
     def close(self) -> None:
-        """End the thread; what is still in the pipe is carried first."""
+        """End the thread; what is still in the pipe is carried first.
+
+        Where nobody reads (a terminal that was stopped) it is left behind with what it holds: a build that is over
+        has to be cleared up all the same.
+        """
         if not self._open:
             return
         self._open = False
         self._closing = True
         os.eventfd_write(self._wake, 1)
-        self._thread.join()
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            return
         for descriptor in (self._reading, self.descriptor, self._wake):
             os.close(descriptor)
         with contextlib.suppress(OSError):  # the disk is full: what is lost is a log

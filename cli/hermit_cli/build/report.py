@@ -1,4 +1,4 @@
-"""Tells what a build did: what every run tells, and its steps, its artifacts and whether they are as they were."""
+"""Tells what a build is about to do and what it did: what every run tells, its steps, and how its artifacts compare."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from hermit_cli.build.artifacts import Artifact
+from hermit_cli.build.source import Source
 from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
 from hermit_cli.summary import RunReport, status_as_text
 from hermit_cli.table import counted
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.policy import Mode
+from hermit_steps.plan import Plan
 
 _SHOWN = 12
 _HEX = 12
@@ -121,10 +123,10 @@ class BuildReport(RunReport):
         """Say what the reader most likely wants to do now."""
         if step := RunReport.next_step(self):
             return step
+        place = self.command[:1]
+        if self.kept is not None:
+            return shlex.join(["hermit", "shell", *place]) + "    (a shell in what it left)"
         if self.exit_code is ExitCode.FAILED and not self.signal and self.steps and self.steps[-1].status:
-            place = self.command[:1]
-            if self.kept is not None:
-                return shlex.join(["hermit", "shell", *place]) + "    (a shell in what it left)"
             return (
                 shlex.join(["hermit", "build", *self._mode(self.mode), "--keep", *place]) + "    (then: hermit shell)"
             )
@@ -193,6 +195,22 @@ def compare(
             added=tuple(sorted(now.keys() - before.keys())),
         )
     return None
+
+
+def say_beginning(mode: str, source: Source, plan: Plan) -> None:
+    """Tell what is built, and what of it a reader should know."""
+    what = [f"hermit {mode}: {source.top.name}"]
+    if source.head:
+        branch = f" ({source.head.branch})" if source.head.branch else ""
+        what.append(f" at {source.head.commit[:12]}{branch}")
+        what.append(f" with uncommitted changes ({source.changes})" if source.changes else "")
+    elif source.repository is None:
+        what.append(", not in git")
+    else:
+        what.append(", nothing committed yet")
+    say("".join([*what, f"; {counted(len(plan.steps), 'step')} in {plan.image}"]))
+    for note in source.notes:
+        say_styled(f"  {note}", "warn")
 
 
 def say_step(done: StepDone) -> None:

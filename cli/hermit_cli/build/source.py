@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hermit_cli.build.git import SUBMODULE, Repository, Tracked
 from hermit_cli.build.gitfolder import Head, read_head
+from hermit_cli.build.repository import SUBMODULE, Repository, Tracked
+from hermit_cli.output import bytes_as_text
 from hermit_cli.project import Project
 from hermit_proxy.errors import HermitError, UsageError
 
@@ -17,6 +18,8 @@ from hermit_proxy.errors import HermitError, UsageError
 NO_COMMIT_EPOCH = 315_532_800
 # Below `.hermit`: what Hermit writes of a build is no part of it, or recording would change what is built.
 _RECORDS = ("image.lock", "network", "out", "recorded")
+# From here on a build has to wait for its history: half a minute and more.
+_LONG_HISTORY = 1 << 30
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -60,6 +63,8 @@ def find_source(project: Project) -> Source:
 def _from_git(repository: Repository, below: Path) -> Source:
     records = _records(below)
     head = read_head(repository)
+    if head is not None:
+        repository.check_whole(head.commit)
     changes = {path: letters for path, letters in repository.changes().items() if not _is_record(path, records)}
     index: list[Tracked] = []
     paths: list[str] = []
@@ -75,6 +80,8 @@ def _from_git(repository: Repository, below: Path) -> Source:
     notes += [f"{path} is a repository of its own and no submodule: left out" for path in added if path.endswith("/")]
     paths += [path for path in added if not path.endswith("/")]
     notes += _look_for_pointers(repository)
+    if (size := repository.packed()) >= _LONG_HISTORY:
+        notes.append(f"its history is {bytes_as_text(size)}, copied into each build (git clone --depth 1 has less)")
     return Source(
         top=repository.top,
         below=below,
@@ -88,15 +95,17 @@ def _from_git(repository: Repository, below: Path) -> Source:
     )
 
 
-def _records(below: Path) -> tuple[str, ...]:
-    return tuple(str(below / ".hermit" / name) for name in _RECORDS)
+def _records(below: Path) -> str:
+    return str(below / ".hermit") + "/"
 
 
-def _is_record(path: str, records: tuple[str, ...]) -> bool:
-    return path.startswith(records) and (path in records or path.startswith(tuple(f"{name}/" for name in records)))
+def _is_record(path: str, records: str) -> bool:
+    """Tell whether a path is of what Hermit writes; a build that was killed may have left something unfinished."""
+    name = path.removeprefix(records).partition("/")[0]
+    return path.startswith(records) and (name in _RECORDS or (name.startswith(".") and name.endswith("~")))
 
 
-def _walk(root: Path, records: tuple[str, ...], below: str = "") -> Iterator[str]:
+def _walk(root: Path, records: str, below: str = "") -> Iterator[str]:
     with os.scandir(root / below) as found:
         entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
     if below and not entries:

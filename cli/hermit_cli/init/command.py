@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from hermit_cli import git
 from hermit_cli.output import print_json, say
 from hermit_cli.project import Project, find_project
 from hermit_proxy.errors import ExitCode, UsageError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # a wrong command line should not pay for the rest
 _DESCRIPTION = """\
 Look at a project and write a first .hermit/build.yaml (what the build does) and .hermit/rules.yaml (whom it may ask),
 for you to read and mend. Nothing of the project is run; its tools are asked which registries they use."""
+_BY_HAND = "write .hermit/build.yaml by hand (docs/spec.md of Hermit), or an executable script .hermit/build"
+_SCRIPTED = "hermit build, which runs the script .hermit/build; hermit rules suggest then proposes the rules"
 _FORCE_HELP = "write files anew that are there"
 
 
@@ -114,7 +116,7 @@ def _read_rules(text: str) -> Rules:
 def _look(project: Project) -> Found:
     from hermit_cli.init.detect import EXPECTED, has_container, look  # noqa: PLC0415  see above
 
-    found = look(project.root, _origin(project.root))
+    found = look(project.root, git.origin(project.root))
     if found.parts:
         return found
     if has_container(project.root):
@@ -125,7 +127,7 @@ def _look(project: Project) -> Found:
     troubles = "".join(f"\n  {trouble}" for trouble in found.troubles)
     raise UsageError(
         f"nothing in {project.root} tells how it is built{troubles}\n  expected one of: {EXPECTED}",
-        hint="hermit init PATH, or write .hermit/build.yaml by hand",
+        hint=_BY_HAND if not (project.hermit_dir / "build").exists() else _SCRIPTED,
     )
 
 
@@ -135,14 +137,6 @@ def _ask(found: Found) -> tuple[Registry, ...]:
     # The image itself is made of Debian packages, so apt is always asked.
     wanted = dict.fromkeys(["apt", *(tool for part in found.parts for tool in part.tools)])
     return tuple(TOOLS[tool](os.environ) for tool in wanted)
-
-
-def _origin(root: Path) -> str:
-    command = ["git", "-C", str(root), "config", "--local", "--get", "remote.origin.url"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""
 
 
 def _print_files(report: Report) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hermit_proxy.store.body import Store, StoreError
-from hermit_proxy.store.named import Named, PoolRepository, SnapshotReader
+from hermit_proxy.store.named import Named, PoolRepository, SnapshotFolder, SnapshotReader
 
 # Longer than a build takes, and than a branch waits between its recording and its push.
 GRACE = 14 * 24 * 3600.0
@@ -37,14 +37,15 @@ class GcReport:
 
 def gc(
     store: Store,
-    repositories: Mapping[str, Sequence[PoolRepository]],
+    repositories: Mapping[str, Sequence[PoolRepository | SnapshotFolder]],
     *,
     grace: float = GRACE,
     dry_run: bool = False,
 ) -> GcReport:
     """Collect garbage: keep what the snapshots of any pool name, and what was committed within `grace` seconds.
 
-    `repositories` names those of every pool in the store; an empty list says that a pool names nothing any more.
+    `repositories` names those of every pool in the store, and snapshots that stand alone; an empty list says that a
+    pool names nothing any more.
     Raise PoolUnknownError where one is missing, SnapshotUnreadableError where a snapshot cannot be read: both before
     anything is deleted. Any number of collections may run beside each other and beside writers.
     """
@@ -77,7 +78,7 @@ def gc(
 
 
 def _named(
-    store: Store, repositories: Mapping[str, Sequence[PoolRepository]], reader: SnapshotReader
+    store: Store, repositories: Mapping[str, Sequence[PoolRepository | SnapshotFolder]], reader: SnapshotReader
 ) -> dict[str, Named]:
     if unknown := sorted(set(store.pools()) - set(repositories)):
         raise PoolUnknownError(

@@ -32,6 +32,13 @@ class PoolRepository:
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotFolder:
+    """Is a snapshot that stands alone, in no repository: an image's, beside the image."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Named:
     """Is what snapshots name: digests of bodies, and ids of entries."""
 
@@ -53,13 +60,15 @@ class SnapshotReader:
         self._commits: dict[str, list[tuple[str, str]]] = {}
         self._files: dict[tuple[str, str], Named] = {}
 
-    def named(self, repository: PoolRepository) -> Named:
+    def named(self, repository: PoolRepository | SnapshotFolder) -> Named:
         """Read every ref (branches, tags, remotes, stash) and every work tree, its HEAD and its files.
 
         Raise SnapshotUnreadableError for anything that is there and cannot be read: a broken ref, a missing
         object, a snapshot that does not parse.
         """
         try:
+            if isinstance(repository, SnapshotFolder):
+                return _alone(repository.path)
             committed = [self._file(repository, ref, *file) for ref, file in self._committed(repository)]
             return Named.union([*committed, *_checked_out(repository)])
         except SnapshotUnreadableError:
@@ -129,6 +138,12 @@ def _checked_out(repository: PoolRepository) -> Iterator[Named]:
                 raise SnapshotUnreadableError(f"{folder} is half-written", hint="record again, which mends it")
             for entries in tree.read_tree_files(folder).values():
                 yield _named(entries)
+
+
+def _alone(folder: Path) -> Named:
+    if not folder.is_dir():
+        raise SnapshotUnreadableError(f"there is no snapshot at {folder}")
+    return Named.union(_named(entries) for entries in tree.read_tree_files(folder).values())
 
 
 def _named(entries: list[Entry]) -> Named:

@@ -35,10 +35,11 @@ LEFT = {"requests.jsonl", "result.json"}
 class Site:
     """Is what a test needs of the internet: a server behind a gate, and a body that can stop in its middle."""
 
-    def __init__(self, origin: Origin, gate: Gate, port: int) -> None:
-        """Take the running parts; `port` is the gate's."""
+    def __init__(self, origin: Origin, gate: Gate, port: int, name: str) -> None:
+        """Take the running parts; `port` is the gate's, `name` the host's."""
         self.gate = gate
         self.port = port
+        self._name = name
         self.stopped = threading.Event()
         self._go = threading.Event()
         self._go.set()
@@ -49,7 +50,7 @@ class Site:
 
     def url(self, path: str) -> str:
         """Give the URL of a path."""
-        return f"http://{NAME}:{self.port}{path}"
+        return f"http://{self._name}:{self.port}{path}"
 
     def halt(self) -> None:
         """Have the next body stop in its middle until `go`."""
@@ -73,12 +74,12 @@ class Site:
 
 
 @contextlib.contextmanager
-def site() -> Iterator[Site]:
-    """Serve."""
+def site(address: str = "127.0.0.1", name: str = NAME) -> Iterator[Site]:
+    """Serve under a name that leads to the address."""
     with Origin() as origin:
-        listener = socket.create_server(("127.0.0.1", 0))
+        listener = socket.create_server((address, 0))
         with Gate(listener, lambda: socket.create_connection((origin.address, origin.port))) as gate:
-            found = Site(origin, gate, listener.getsockname()[1])
+            found = Site(origin, gate, listener.getsockname()[1], name)
             try:
                 yield found
             finally:

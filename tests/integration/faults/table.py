@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.integration.faults.cases import CASES, FAULTS, Case, Stage
+from tests.integration.faults import buildcases
+from tests.integration.faults.cases import CASES, FAULTS, Case, Fault, Stage
 
 TABLE = Path(__file__).resolve().parents[3] / "docs/faults.md"
 _HEAD = """# What happens when something breaks
@@ -41,21 +42,53 @@ _TAIL = """
 them fail with an input/output error, leaves the store locked for good (exit code 4 after 15 seconds), and hits 120
 runs at moments by chance.
 """
+_BUILDS = """
+## Builds: killed or interrupted
+
+The same for `hermit build`, over a tiny image; image tree and store are read again byte by byte each time. *keeper* is
+the child of `hermit` that outlives it and removes the cell's folder, *holder* the process that holds the cell's
+namespaces and mounts, *bubblewrap* the one around a step, *init* the first process of the cell, *command* the step (or
+the cell's tar), *counter* the process that counts what is written, *taker* the one that hands artifacts out.
+
+A killed `hermit` takes its proxy and its cell along: the holder ends every process and removes the build's files before
+it ends. What stays is small: its run's folder (log, certificate, the proxy's settings, in the first second the key of
+the run's own authority, mode 0600), its control groups, an unfinished folder for artifacts beside `--out`
+(`.out.*.new~`), and an unfinished body in `tmp/` of the store. The next build takes all of it but the last, which goes
+with `hermit store gc`. Where holder and hermit are killed together the cell's files stay, too, which belong to mapped
+users: the next build removes them (`test_builds_left.py`, as root and as an ordinary user).
+
+CI runs a row for each stage and each victim; `script/test --all` runs them all.
+
+| stage | mode | held by | victim | signal | what the user sees | exit code | test |
+|---|---|---|---|---|---|---|---|
+"""
+_BUILD_FAULTS = """
+## Builds: full
+
+| what happens | what the user sees | exit code | test |
+|---|---|---|---|
+"""
+_MANY = """
+## Builds: many
+
+`tests/integration/faults/test_builds_many.py` builds 10 times in a row and 3 at once (`script/test --all`: 100 and 8),
+and finds processes, namespaces, mounts, descriptors, control groups and files as they were before, and at most 20 kept
+logs.
+"""
 _NOTHING = {
-    signal.SIGKILL: "`Killed`, by the shell",
-    signal.SIGTERM: "`Terminated`, by the shell",
-    signal.SIGINT: "nothing",
+    (signal.SIGKILL, 137): "`Killed`, by the shell",
+    (signal.SIGTERM, 143): "`Terminated`, by the shell",
+    (signal.SIGINT, 1): "nothing",
 }
 
 
 def render() -> str:
     """Give the text of the page."""
-    lines = [_row(case) for case in CASES]
-    faults = [
-        f"| {fault.what} | {fault.says} | {fault.code} | `test_machine.py::{fault.test}` |\n"
-        for fault in FAULTS.values()
-    ]
-    return "".join([_HEAD, *lines, _FAULTS, *faults, _TAIL])
+    lines = [_row(case, f"test_killed.py::{test_of(case.stage)}") for case in CASES]
+    builds = [_row(case, f"test_builds_killed.py::{build_test_of(case.stage)}") for case in buildcases.BUILD_CASES]
+    faults = [_fault(fault, "test_machine.py") for fault in FAULTS.values()]
+    build_faults = [_fault(fault, "test_builds_machine.py") for fault in buildcases.BUILD_FAULTS.values()]
+    return "".join([_HEAD, *lines, _FAULTS, *faults, _TAIL, _BUILDS, *builds, _BUILD_FAULTS, *build_faults, _MANY])
 
 
 def test_of(stage: Stage) -> str:
@@ -63,11 +96,19 @@ def test_of(stage: Stage) -> str:
     return "test_a_run_that_is_hit_while_it_starts" if stage.name == "starting" else "test_a_run_that_is_hit"
 
 
-def _row(case: Case) -> str:
-    stage, sees = case.stage, case.says or _NOTHING[case.signal]
-    test = f"`test_killed.py::{test_of(stage)}[{case.id}]`"
-    cells = (stage.name, stage.mode, stage.how, case.victim, case.signal.name, sees, case.code, test)
+def build_test_of(stage: Stage) -> str:
+    """Name the test that runs a build stage's cases."""
+    return "test_a_build_that_is_hit" + ("_while_it_starts" if stage is buildcases.STARTING else "")
+
+
+def _row(case: Case, test: str) -> str:
+    stage, sees = case.stage, case.says or _NOTHING.get((case.signal, case.code), "nothing of it")
+    cells = (stage.name, stage.mode, stage.how, case.victim, case.signal.name, sees, case.code, f"`{test}[{case.id}]`")
     return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def _fault(fault: Fault, module: str) -> str:
+    return f"| {fault.what} | {fault.says} | {fault.code} | `{module}::{fault.test}` |\n"
 
 
 if __name__ == "__main__":

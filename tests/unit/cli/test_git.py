@@ -52,6 +52,7 @@ def test_what_is_written_lies_apart_from_what_is_read(folder: Path, tmp_path: Pa
     before = sorted((folder / ".git/objects").rglob("*"))
     oid = git.ask(folder, "rev-parse", ":a").strip().decode()
     ours = tmp_path / "objects"
+    ours.mkdir()
     objects = ours, folder / ".git/objects"
     new = git.ask(folder, "hash-object", "-w", "--stdin", given=b"new", objects=objects).strip().decode()
     assert git.ask(folder, "cat-file", "blob", oid, objects=objects) == b"a\n"
@@ -60,21 +61,24 @@ def test_what_is_written_lies_apart_from_what_is_read(folder: Path, tmp_path: Pa
 
 
 def test_what_git_says_is_in_the_error_and_nothing_where_a_line_will_do(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(HermitError, match="git rev-parse in"):
+    with pytest.raises(git.GitError, match="git rev-parse in"):
         git.ask(folder, "rev-parse", "--verify", "HEAD")
     assert git.line(folder, "rev-parse", "--verify", "HEAD") == ""
     assert git.origin(tmp_path) == ""
 
 
-def test_without_git_that_is_said_and_there_is_no_origin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", os.devnull)
+@pytest.mark.parametrize("path", ["", "/nowhere", os.devnull])
+def test_without_git_that_is_said_and_there_is_no_origin(
+    folder: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", path)
     with pytest.raises(HermitError, match="git is not installed"):
         git.ask(folder, "status")
     assert git.origin(folder) == ""
 
 
 def test_a_repository_that_git_refuses_is_told_with_gits_own_advice() -> None:
-    said = HermitError("fatal: dubious ownership\nTo add an exception, call:\n\n\tgit config --global --add x y")
+    said = git.GitError("fatal: dubious ownership\nTo add an exception, call:\n\n\tgit config --global --add x y")
     told = git.refused(said, "first: ")
     assert (str(told), told.hint) == ("first: fatal: dubious ownership", "git config --global --add x y")
-    assert git.refused(HermitError("no repository"), otherwise="look elsewhere").hint == "look elsewhere"
+    assert git.refused(git.GitError("no repository"), otherwise="look elsewhere").hint == "look elsewhere"

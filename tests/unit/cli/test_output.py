@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pty
+import termios
+
 import pytest
 
-from hermit_cli.output import bytes_as_text, plain, print_json, say, time_as_text
+from hermit_cli.output import bytes_as_text, plain, print_json, ready, say, time_as_text
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,13 @@ def test_people_and_programs_have_a_stream_each(capsys: pytest.CaptureFixture[st
     print_json({"a": 1})
     said = capsys.readouterr()
     assert (said.out, said.err) == ('{\n  "a": 1\n}\n', "hello\n")
+
+
+def test_a_terminal_that_was_stopped_takes_nothing_until_it_goes_on() -> None:
+    ours, theirs = pty.openpty()
+    with open(ours, "rb"), open(theirs, "w") as stream:
+        assert ready(stream)
+        termios.tcflow(theirs, termios.TCOOFF)
+        assert not ready(stream)
+        termios.tcflow(theirs, termios.TCOON)
+        assert ready(stream)

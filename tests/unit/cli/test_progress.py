@@ -128,3 +128,17 @@ def test_quiet_takes_no_row(tty: Terminal) -> None:
 def test_elapsed_time_is_told() -> None:
     now = iter([100.0, 175.0])
     assert Progress("record", clock=lambda: next(now)).status() == "hermit record · 1:15"
+
+
+def test_a_terminal_that_was_stopped_holds_nobody_up(tty: Terminal) -> None:
+    with tty.as_stderr() as terminal:
+        progress = Progress("record")
+        progress.open()
+        written(terminal)
+        termios.tcflow(tty.theirs.fileno(), termios.TCOOFF)
+        progress.begin("something")
+        termios.tcflow(tty.theirs.fileno(), termios.TCOON)
+        assert written(terminal) == ""
+        progress.draw()
+        assert "something" in written(terminal)
+        progress.close()

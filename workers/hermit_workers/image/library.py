@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import json
@@ -169,8 +168,10 @@ class Library:
         try:
             yield folder
         finally:
-            await remove_tree(folder)
-            os.close(lock)
+            try:
+                await remove_tree(folder)
+            finally:
+                os.close(lock)
 
     async def add(self, folder: Path) -> Image:
         """Take over a finished image's folder in one step; one that is here already stays, and the new one does not."""

@@ -82,11 +82,6 @@ class Cgroup:
                 return f"processes: the build wants more than {self._limits.processes} (limits: processes)"
         return None
 
-    def kill(self) -> None:
-        """Kill everything in it (the holder too, where that was added)."""
-        for folder in set(self._folders.values()):
-            _kill(folder)
-
     def remove(self) -> None:
         """Kill what is left and remove it, waiting a second at most; doing it twice is safe.
 
@@ -133,7 +128,7 @@ def _leftovers(parent: Path, proc: Path) -> Iterator[Path]:
     namespace = _namespace(proc)
     for folder in _folders(parent):
         found = _NAME.fullmatch(folder.name)
-        if found and int(found[1]) == namespace and _start_time(proc, found[2]) != found[3]:
+        if found and int(found[1]) == namespace and _is_dead(proc, found[2], found[3]):
             yield folder
 
 
@@ -142,6 +137,13 @@ def _folders(parent: Path) -> list[Path]:
         return [folder for folder in parent.iterdir() if folder.is_dir()]
     except OSError:
         return []
+
+
+def _is_dead(proc: Path, process: str, start: str) -> bool:
+    try:
+        return _start_time(proc, process) != start
+    except OSError:  # too many open files, say: that tells nothing of the process
+        return False
 
 
 def _own_prefix(proc: Path) -> str:
@@ -154,10 +156,10 @@ def _namespace(proc: Path) -> int:
 
 
 def _start_time(proc: Path, process: str) -> str | None:
-    """Give the 22nd field of proc_pid_stat(5), None where there is no such process."""
+    """Give the 22nd field of proc_pid_stat(5), None where there is no such process; raise OSError for anything else."""
     try:
         return (proc / process / "stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
 
 

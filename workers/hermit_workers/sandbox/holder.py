@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -100,7 +100,8 @@ class Holder:
         chosen = idmap.find() if ids is None else ids
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        with theirs:
+        with contextlib.ExitStack() as unless_started, theirs:
+            unless_started.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 *mapped.python("inside", str(theirs.fileno())),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -109,6 +110,7 @@ class Holder:
                 cwd="/",
                 start_new_session=True,  # the keys of hermit's terminal are hermit's
             )
+            unless_started.pop_all()
         self = cls(process, ours)
         try:
             admit(process.pid)
@@ -135,20 +137,17 @@ class Holder:
         `descriptors` are all that it gets: its number for each of ours. With `terminal` descriptor 0 is a terminal that
         nobody has as theirs, and becomes the program's; it ignores the keys' signals.
         """
-        what = os.memfd_create("hermit-spawn")
-        try:
-            own = {"PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
-            data = json.dumps({"argv": list(argv), "environment": dict(own if environment is None else environment)})
-            os.pwrite(what, data.encode("utf-8", "surrogateescape"), 0)
+        own = {"PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
+        data = json.dumps({"argv": list(argv), "environment": dict(own if environment is None else environment)})
+        with memory(data.encode("utf-8", "surrogateescape")) as what:
             given = [what, *descriptors.values()]
             fields, _ = await self._ask("spawn", given, targets=list(descriptors), terminal=terminal)
-        finally:
-            os.close(what)
         return self._child(fields["process"])
 
     async def take(self, output: int, folder: str, patterns: Sequence[str], *, most: int) -> Child:
         """Have artifacts told to a socket, as giving.report does."""
-        fields, _ = await self._ask("take", [output], folder=folder, patterns=list(patterns), most=most)
+        with memory(json.dumps(list(patterns)).encode()) as what:
+            fields, _ = await self._ask("take", [what, output], folder=folder, most=most)
         return self._child(fields["process"])
 
     async def count(self, output: int) -> Child:
@@ -182,14 +181,9 @@ class Holder:
         """End everything, have the layers emptied, and wait for it; doing it twice is safe."""
         if not self._dead:
             self._die()
-            with contextlib.suppress(AttributeError):  # died before it had one
-                self.listener.close()
+        with contextlib.suppress(AttributeError):  # died before it had one
+            self.listener.close()
         await self._process.wait()
-
-    def kill(self) -> None:
-        """End everything at once and leave the layers as they are."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
 
     def _child(self, process: int) -> Child:
         future = asyncio.get_running_loop().create_future()
@@ -255,6 +249,19 @@ class Holder:
                 future.exception()  # seen: not everyone waits
         self._answers.clear()
         self._children.clear()
+
+
+@contextlib.contextmanager
+def memory(data: bytes) -> Iterator[int]:
+    """Give a file in memory for what is too long for a message, or nobody else's to read."""
+    descriptor = os.memfd_create("hermit")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _told(tree: Layered | Path | None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     if os.fork() == 0:
         os.close(alive)
         folders = _make_namespaces(control, settings)
-        sys.exit(Holder(control, watched, folders).serve(settings))
+        sys.exit(HolderProcess(control, watched, folders).serve(settings))
     control.close()
     os.close(watched)
     status = _wait_for_all()
@@ -118,8 +118,11 @@ def send(control: _socket.socket, fields: Fields, descriptors: list[int] | None 
     control.sendmsg([json.dumps(fields).encode()], rights)
 
 
-class Holder:
-    """States: open -> ended; hermit's end, or the keeper's, leads to ended from everywhere."""
+class HolderProcess:
+    """Is the holder itself, at the end of the socket that holder.Holder has the other end of.
+
+    States: open -> ended; hermit's end, or the keeper's, leads to ended from everywhere.
+    """
 
     def __init__(self, control: _socket.socket, watched: int, folders: list[int]) -> None:
         """Take the socket to hermit, the pipe whose end is the keeper's, and the folders of the tree."""
@@ -186,9 +189,11 @@ class Holder:
         )
         return self._started(process), []
 
-    def do_take(self, given: list[int], *, folder: str, patterns: list[str], most: int) -> Answer:
-        """Take artifacts in a process of its own, which tells them to the socket that was given."""
-        return self._fork(_GIVING, (self._tree.root, folder, patterns, most, given[0]))
+    def do_take(self, given: list[int], *, folder: str, most: int) -> Answer:
+        """Take what matches patterns (JSON in the first descriptor) in a process that tells the second, a socket."""
+        with open(given[0], closefd=False) as file:
+            patterns = json.load(file)
+        return self._fork(_GIVING, (self._tree.root, folder, patterns, most, given[1]))
 
     def do_count(self, given: list[int]) -> Answer:
         """Count what is in the upper layer again and again, in a process of its own; totals go to the pipe given."""

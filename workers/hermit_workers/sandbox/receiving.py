@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -43,6 +44,12 @@ async def _until_done(control: socket.socket, found: list[Taken]) -> None:
             raise ArtifactError(told["error"], hint=told["hint"])
         if "done" in told:
             return
+        if not descriptors:
+            limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            raise ArtifactError(
+                f"artifacts: more files than this user may have open at once ({limit:,})",
+                hint="pack them into an archive, or raise the limit (ulimit -n)",
+            )
         path = PurePosixPath(told["path"])
         found.append(Taken(path, descriptors[0], told["size"], told["executable"]))
         await asyncio.sleep(0)  # there may be many, and others wait for the loop

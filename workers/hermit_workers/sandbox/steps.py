@@ -7,13 +7,13 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hermit_workers import seccomp
 from hermit_workers.cell import CellError
 from hermit_workers.sandbox import bwrap
-from hermit_workers.sandbox.holder import Child, Holder
+from hermit_workers.sandbox.holder import Child, Holder, memory
 
 _WORDS = 65536  # what is kept of bubblewrap's own complaints
 _SIGNALLED = 128
@@ -120,7 +120,7 @@ async def start(
     """Start bubblewrap with the filter, its options and `descriptors` (its numbers for ours)."""
     status = Reader()
     try:
-        with _memory(seccomp.program()) as rules, _memory(bwrap.packed(options)) as words:
+        with memory(seccomp.program()) as rules, memory(bwrap.packed(options)) as words:
             given = {bwrap.SECCOMP: rules, bwrap.OPTIONS: words, bwrap.STATUS: status.other, **descriptors}
             command = [_program(), "--args", str(bwrap.OPTIONS), "--", *argv]
             # Without any environment: the init keeps it for the cell's root to read.
@@ -200,13 +200,3 @@ class Init:
         finally:
             os.close(nothing)
             words.close()
-
-
-@contextlib.contextmanager
-def _memory(data: bytes) -> Iterator[int]:
-    descriptor = os.memfd_create("hermit")
-    try:
-        os.pwrite(descriptor, data, 0)
-        yield descriptor
-    finally:
-        os.close(descriptor)

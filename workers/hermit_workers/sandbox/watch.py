@@ -49,26 +49,14 @@ class Watch:
         self._gauges = gauges
         self._exceeded = exceeded
         self._task: asyncio.Task[None] | None = None
-        self._timers: list[asyncio.TimerHandle] = []
-        self._step: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._said: str | None = None
 
     def start(self) -> None:
         """Watch from now on, which is also when the build's time begins; needs a running loop."""
-        self._timers = [self._after(self._limits.seconds, "time", "limits: time")]
+        sentence = f"time: not done after {_duration(self._limits.seconds)} (limits: time)"
+        self._timer = asyncio.get_running_loop().call_later(self._limits.seconds, self._say, sentence)
         self._task = asyncio.create_task(self._look_again_and_again())
-
-    def begin_step(self, seconds: float | None) -> None:
-        """Give the step that begins now a time of its own; None: only the build's time counts."""
-        self.end_step()
-        if seconds is not None:
-            self._step = self._after(seconds, "time of the step", "time, of the step")
-
-    def end_step(self) -> None:
-        """Forget the step's time."""
-        if self._step is not None:
-            self._step.cancel()
-            self._step = None
 
     async def check(self) -> str | None:
         """Look at everything now, and give the sentence where something is too much (after a command ended, say)."""
@@ -76,18 +64,13 @@ class Watch:
 
     async def stop(self) -> None:
         """Watch no more; doing it twice is safe."""
-        self.end_step()
-        for timer in self._timers:
-            timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-
-    def _after(self, seconds: float, what: str, setting: str) -> asyncio.TimerHandle:
-        told_as = f"{what}: not done after {_duration(seconds)} ({setting})"
-        return asyncio.get_running_loop().call_later(seconds, self._say, told_as)
 
     def _say(self, sentence: str) -> None:
         if self._said is None:
@@ -95,6 +78,12 @@ class Watch:
             self._exceeded(sentence)
 
     async def _look_again_and_again(self) -> None:
+        try:
+            await self._look()
+        except OSError as error:  # no descriptor left for /proc, say: a build that nobody watches does not go on
+            self._say(f"limits: the build can no longer be watched: {error.strerror}")
+
+    async def _look(self) -> None:
         next_use = 0.0
         while self._said is None:
             sentence = self._held_or_space()

@@ -63,3 +63,21 @@ def test_a_wrong_spec_and_none_are_told(tmp_path: Path) -> None:
     (tmp_path / ".hermit/build.yaml").write_text("steps: 5\n")
     with pytest.raises(InputError, match=r"build\.yaml:1"):
         command.look_at(Project(tmp_path))
+
+
+@pytest.mark.parametrize(("closed", "out"), [("", ".hermit/out"), ("closed", "closed/out"), (".", "there")])
+def test_where_no_artifact_could_be_written_nothing_is_built(
+    tmp_path: Path, closed: str, out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / ".hermit").mkdir()
+    (tmp_path / ".hermit/build.yaml").write_text("image: debian-12\nsteps: [{run: make}]\nartifacts: [a]\n")
+    shut = tmp_path / (closed or ".hermit")
+    # Root may write everywhere, so that the system's own answer is of no use here.
+    monkeypatch.setattr("os.access", lambda path, _mode: Path(path) != shut)
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    with pytest.raises(UsageError, match="artifacts cannot be written") as told:
+        command.main(parser.parse_args(["build", "--out", out]))
+    assert "--out" in str(told.value.hint)

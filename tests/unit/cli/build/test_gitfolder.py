@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hermit_cli.build.repository import Repository, Tracked
 from hermit_cli.build.gitfolder import Head, clean_url, index_file, read_head, write_git_folder
+from hermit_cli.build.repository import Repository, Tracked
 from hermit_cli.build.source import find_source
 from hermit_cli.project import Project
 from tests.support.repository import git
@@ -48,6 +48,8 @@ def made(folder: Path, tmp_path: Path) -> Path:
         ("git@example.org:a/b.git", "git@example.org:a/b.git"),
         ("example.org:a/b.git", "example.org:a/b.git"),
         ("git://example.org/a.git", "git://example.org/a.git"),
+        ("https://user:p@ss@example.org/a.git", "https://example.org/a.git"),
+        ("helper::https://user:secret@example.org/a.git", ""),
         ("/home/somebody/a.git", ""),
         ("../a.git", ""),
         ("file:///home/somebody/a.git", ""),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hermit_cli.build import printing as module
 from hermit_cli.build.printing import Printing
 
 
@@ -120,3 +121,24 @@ def test_a_full_disk_ends_no_build(tmp_path: Path) -> None:
             printing.close()
 
     assert asyncio.run(run()) == 0
+
+
+def test_a_terminal_that_was_stopped_does_not_keep_a_build_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", 0.1)
+    ours, theirs = pty.openpty()
+    stream = open(theirs, "w")  # noqa: SIM115  the thread that is left behind still writes there
+
+    async def run() -> None:
+        printing = Printing(tmp_path / "steps.log", limit=1 << 20, quiet=False)
+        termios.tcflow(theirs, termios.TCOOFF)
+        printing.begin_step("[1]")
+        os.write(printing.descriptor, b"text\n")
+        printing.close()
+
+    monkeypatch.setattr(sys, "stderr", stream)
+    asyncio.run(run())
+    termios.tcflow(theirs, termios.TCOON)
+    assert b"text" in os.read(ours, 1 << 16)
+    os.close(ours)

@@ -93,6 +93,7 @@ def test_an_interrupted_build_says_where(capsys: pytest.CaptureFixture[str]) -> 
     assert "interrupted by SIGINT in step 2 of 3" in text
     assert "next:" not in text
     assert stopped.exit_code is ExitCode.FAILED
+    assert "next: hermit shell there" in said(replace(stopped, kept=1), capsys)
 
 
 def test_a_refusal_has_the_advice_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermit_cli.build.repository import Repository, Tracked
-from hermit_proxy.errors import HermitError, UsageError
+from hermit_proxy.errors import ExitCode, HermitError, UsageError
 from tests.support.repository import git
 
 
@@ -35,8 +35,9 @@ def test_where_there_is_no_repository_git_is_not_asked(tmp_path: Path, monkeypat
 def test_without_git_a_repository_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(HermitError, match="git is not installed"):
+    with pytest.raises(HermitError, match="git is not installed") as told:
         Repository.around(tmp_path)
+    assert (told.value.exit_code, told.value.hint) == (ExitCode.MACHINE, "apt-get install git")
 
 
 def test_the_index_is_read(repository: Repository) -> None:
@@ -65,7 +66,7 @@ def test_a_partial_clone_that_lacks_something_is_told_and_one_made_whole_is_fine
     git(tmp_path, "clone", "-q", "--filter=blob:none", home.as_uri(), str(clone))
     found = Repository.around(clone)
     assert found is not None
-    with pytest.raises(UsageError, match=r"a partial clone: 1 object") as told:
+    with pytest.raises(UsageError, match=r"a partial clone that lacks 1 object") as told:
         found.check_whole("HEAD")
     assert told.value.hint is not None
     git(clone, *told.value.hint.partition("    ")[0].split()[1:])

@@ -8,7 +8,7 @@ import pytest
 
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.store.named import PoolRepository, SnapshotReader, SnapshotUnreadableError
+from hermit_proxy.store.named import PoolRepository, SnapshotFolder, SnapshotReader, SnapshotUnreadableError
 from tests.support.repository import HOST, NETWORK, git
 
 
@@ -205,3 +205,15 @@ def test_a_reader_that_is_asked_again_sees_what_was_pushed_since(repo: Path) -> 
     git(repo, "checkout", "-q", "-b", "side")
     commit(repo, "b")
     assert reader.named(PoolRepository(repo)).bodies == {"a" * 64, "b" * 64}
+
+
+def test_a_snapshot_in_no_repository_names_what_it_has(tmp_path: Path) -> None:
+    write(tmp_path, "a", "b")
+    found = SnapshotReader().named(SnapshotFolder(tmp_path / NETWORK))
+    assert found.bodies == {"a" * 64, "b" * 64}
+    assert found.entries == {entry("a").id, entry("b").id}
+
+
+def test_a_snapshot_that_is_gone_names_nothing_by_accident(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotUnreadableError, match="there is no snapshot"):
+        SnapshotReader().named(SnapshotFolder(tmp_path / "absent"))

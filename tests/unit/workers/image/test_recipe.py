@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+import hermit_workers
 from hermit_proxy.errors import ExitCode, InputError, UsageError
-from hermit_workers.image.recipe import Recipe, load_recipe, stock_names
+from hermit_workers.image.recipe import STOCK, Recipe, load_recipe, stock_names
 
 FULL = """\
 base: debian-12
@@ -53,6 +54,11 @@ def test_every_stock_recipe_can_be_read(project: Path) -> None:
     assert "debian-12" in stock_names()
     for name in stock_names():
         assert load_recipe(name, project).packages
+
+
+def test_stock_recipes_are_installed_with_the_package() -> None:
+    """A wheel has what is in the package's own folder (pyproject.toml) and nothing from beside it."""
+    assert STOCK.is_relative_to(Path(hermit_workers.__file__).parent)
 
 
 def test_the_order_of_packages_and_files_changes_no_digest(project: Path) -> None:

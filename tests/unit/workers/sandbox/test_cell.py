@@ -328,7 +328,7 @@ def test_a_cell_whose_holder_ended_with_its_group_says_the_limit(
             if cell._command is not None:
                 break
         monkeypatch.setattr(guard._watch, "_gauges", replace(guard._watch._gauges, held=lambda: "memory: too much"))
-        holder.kill()
+        holder._process.kill()
         done = await task
         assert (done.status, done.exceeded) == (137, "memory: too much")
 

@@ -150,6 +150,19 @@ def test_what_was_left_in_a_group_beside_ours_is_swept_and_a_living_hermits_stay
     assert living.exists()
 
 
+def test_a_group_stays_where_nothing_can_be_read_of_its_hermit(tmp_path: Path) -> None:
+    proc, top = made_up(tmp_path, "/ours", {"": "memory pids", "ours": ""})
+    group = top / (cgroups._own_prefix(proc) + "1")
+    group.mkdir()
+    stat = proc / str(os.getpid()) / "stat"
+    stat.unlink()
+    stat.symlink_to("stat")  # a loop
+    assert sweep(proc=proc) == 0
+    assert group.exists()
+    stat.unlink()
+    assert sweep(proc=proc) == 1
+
+
 def test_what_is_not_named_by_hermit_is_not_swept(group: Cgroup) -> None:
     (own,) = {folder for held, folder in group._folders.items() if held == "memory"}
     namespace = own.name.split("-")[1]

@@ -175,7 +175,7 @@ def test_calls_after_its_death_say_so() -> None:
     async def work(holder: Holder) -> None:
         with tempfile.TemporaryFile() as nothing:
             child = await holder.spawn(["sleep", "1000"], descriptors=dict.fromkeys((0, 1, 2), nothing.fileno()))
-            holder.kill()
+            holder._process.kill()
             with contextlib.suppress(CellError):  # it may still have the time to tell
                 assert await child.wait() == 137
             await holder._process.wait()

@@ -6,10 +6,12 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path, PurePosixPath
+from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 import pytest
 
 from hermit_workers.cell import CellError, Limits, Taken
+from hermit_workers.sandbox import inside, receiving
 from hermit_workers.sandbox.cell import SandboxCell
 from hermit_workers.sandbox.taking import ArtifactError
 from tests.support.sandbox import image, sh, started
@@ -108,3 +110,24 @@ def test_a_kept_and_stopped_cell_gives_its_files_and_leaves_them(tmp_path: Path)
 
     after(tmp_path / "cell", "echo 1 > x", work)
     assert (tmp_path / "cell" / "layers" / "upper" / "build" / "p" / "x").exists()
+
+
+def test_a_file_whose_descriptor_found_no_room_is_told_as_such() -> None:
+    async def run() -> None:
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        with ours, theirs:
+            inside.send(theirs, {"path": "a", "size": 1, "executable": False})
+            await receiving._until_done(ours, [])
+
+    with pytest.raises(ArtifactError, match="more files than this user may have open"):
+        asyncio.run(run())
+
+
+def test_patterns_may_be_many_and_long(tmp_path: Path) -> None:
+    many = [f"{'x' * 200}{number}/*" for number in range(500)]  # more than one message holds
+
+    async def work(cell: SandboxCell) -> None:
+        with pytest.raises(ArtifactError, match="the build made no such file"):
+            await cell.take(_FOLDER, many)
+
+    after(tmp_path / "cell", "true", work)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import os
 import subprocess
 import sys
@@ -86,24 +87,12 @@ def test_a_build_ends_with_its_time() -> None:
     assert said(limits=dataclasses.replace(_LIMITS, seconds=0.1)) == ["time: not done after 0.1 s (limits: time)"]
 
 
-def test_a_step_ends_with_its_own_time() -> None:
-    async def step(watch: Watch) -> None:
-        watch.begin_step(0.1)
-        await asyncio.sleep(0.5)
+def test_a_build_that_cannot_be_watched_any_more_ends() -> None:
+    def blind() -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    assert said(meanwhile=step) == ["time of the step: not done after 0.1 s (time, of the step)"]
-
-
-def test_a_step_that_is_over_or_has_no_time_of_its_own_is_let_go() -> None:
-    async def steps(watch: Watch) -> None:
-        watch.begin_step(0.2)
-        watch.end_step()
-        watch.end_step()
-        watch.begin_step(0.2)
-        watch.begin_step(None)
-        await asyncio.sleep(0.6)
-
-    assert said(meanwhile=steps) == []
+    (sentence,) = said(dataclasses.replace(_CALM, free=blind))
+    assert sentence == "limits: the build can no longer be watched: Too many open files"
 
 
 def test_nothing_is_said_after_the_end() -> None:

@@ -1,26 +1,20 @@
-"""Asks git about a work tree without letting the repository run anything: its settings are as strange as its files."""
+"""Looks at a work tree of git's as it lies there: what is tracked, changed and new, with no filter run over it."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from hermit_proxy.errors import HermitError, UsageError
+from hermit_cli import git
+from hermit_cli.table import counted
+from hermit_proxy.errors import UsageError
 
-_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
-_ENVIRONMENT = {
-    "LC_ALL": "C",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
 # What git runs over contents, by attributes: without them contents count as they lie there (gitattributes(5)).
 _NO_FILTER = {"clean": "", "smudge": "", "process": "", "required": "false"}
+_PROMISED = r"^remote\..*\.promisor$"
 SUBMODULE = 0o160000
 
 
@@ -49,32 +43,18 @@ class Repository:
             return None
         try:
             top = cls(folder).ask("rev-parse", "--show-toplevel").removesuffix(b"\n")
-        except HermitError as error:
-            reason, *advice = [line.strip() for line in str(error).splitlines()]
-            mend = next((line for line in advice if line.startswith("git config")), None)
-            raise UsageError(reason, hint=mend) from error
+        except git.GitError as error:
+            raise git.refused(error) from error
         found = cls(Path(os.fsdecode(top)))
         return cls(found.top, found.without_filters())
 
     def ask(self, *arguments: str, given: bytes = b"") -> bytes:
-        """Run git in the work tree and give what it says; raise HermitError with its words where it fails."""
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _ENVIRONMENT
-        environ |= _as_variables(self._settings)
-        command = [*_GIT, "-C", str(self.top), *arguments]
-        try:
-            done = subprocess.run(command, env=environ, input=given, capture_output=True, check=False)
-        except FileNotFoundError as error:
-            raise HermitError("git is not installed", hint="apt-get install git") from error
-        if done.returncode:
-            raise HermitError(f"git {arguments[0]} in {self.top}: {os.fsdecode(done.stderr).strip()}")
-        return done.stdout
+        """Run git in the work tree and give what it says; raise GitError with its words where it fails."""
+        return git.ask(self.top, *arguments, given=given, settings=self._settings)
 
     def line(self, *arguments: str) -> str:
         """Give the one line that git says, or nothing where it fails: there is no such thing."""
-        try:
-            return os.fsdecode(self.ask(*arguments)).strip()
-        except HermitError:
-            return ""
+        return git.line(self.top, *arguments)
 
     def paths(self, *arguments: str) -> list[str]:
         """Give a list that git ends with NUL each."""
@@ -96,6 +76,36 @@ class Repository:
         """Give the files that git neither tracks nor ignores; a repository of its own is told with a `/` at its end."""
         return self.paths("ls-files", "-z", "--others", "--exclude-standard")
 
+    def pack(self, oids: list[str], folder: Path) -> None:
+        """Write one pack of objects, their history and what is staged into `folder`, an empty one named `objects`.
+
+        The repository itself is only read: git would put the unfinished pack there, which may be read-only or on
+        another disk.
+        """
+        for name in ("pack", "info"):
+            (folder / name).mkdir(parents=True)
+        command = ("pack-objects", "--revs", "--indexed-objects", "--quiet", "--delta-base-offset", "--window=0")
+        given = "".join(f"{oid}\n" for oid in oids).encode()
+        objects = folder, self.top / self.line("rev-parse", "--git-path", "objects")
+        git.ask(self.top, *command, str(folder / "pack/pack"), given=given, settings=self._settings, objects=objects)
+
+    def check_whole(self, commit: str) -> None:
+        """Raise UsageError for a partial clone that lacks something of a commit's history: nothing is fetched here."""
+        if not self.line("config", "--get-regexp", _PROMISED):
+            return
+        listed = self.ask("rev-list", "--objects", "--indexed-objects", "--missing=print", commit)
+        missing = sum(entry.startswith(b"?") for entry in listed.splitlines())
+        if missing:
+            raise UsageError(
+                f"{self.top} is a partial clone that lacks {counted(missing, 'object')} of its history",
+                hint="git fetch --refetch --no-filter    (or clone it without --filter; --depth is fine)",
+            )
+
+    def packed(self) -> int:
+        """Give the size of the history in bytes, as far as it is packed."""
+        told = dict(entry.split(": ", 1) for entry in os.fsdecode(self.ask("count-objects", "-v")).splitlines())
+        return int(told.get("size-pack", 0)) << 10
+
     def without_filters(self) -> dict[str, str]:
         """Give the settings that turn off every filter that the repository or its user has."""
         found: dict[str, str] = {}
@@ -105,11 +115,3 @@ class Repository:
             if kind == "filter" and dot:
                 found |= {f"filter.{driver}.{key}": value for key, value in _NO_FILTER.items()}
         return found
-
-
-def _as_variables(settings: dict[str, str]) -> dict[str, str]:
-    """Give settings as git takes them whatever signs are in their names (git-config(1), GIT_CONFIG_COUNT)."""
-    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
-    for number, (name, value) in enumerate(settings.items()):
-        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return variables
