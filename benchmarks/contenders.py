@@ -15,8 +15,8 @@ from pathlib import Path
 import origin
 
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess
-from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.run.process import ProxyProcess
+from hermit_proxy.run.settings import ProxySettings
 
 MITMDUMP = Path(sys.executable).with_name("mitmdump")
 

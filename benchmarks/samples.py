@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_proxy.guard import own_addresses, parse_allow, refusal
+from hermit_proxy.upstream.guard import own_addresses, parse_allow, refusal
 from hermit_workers.image.library import Library
 from hermit_workers.sandbox.mapped import remove_tree
 

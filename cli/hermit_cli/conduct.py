@@ -15,13 +15,13 @@ from hermit_cli import runs
 from hermit_cli.attended import attended
 from hermit_cli.output import say
 from hermit_cli.progress import Progress
-from hermit_proxy.ca import RunCA
-from hermit_proxy.control import Message
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess
-from hermit_proxy.proxysettings import ProxySettings
-from hermit_proxy.session import Counts
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.control import Message
+from hermit_proxy.run.process import ProxyProcess
+from hermit_proxy.run.session import Counts
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.settings import config_dir
 
 if TYPE_CHECKING:  # imported while the proxy boots, which a run has to wait for anyway
@@ -282,7 +282,7 @@ def _secret_files(credentials: Path) -> tuple[Path, ...]:
     """Name the files with secrets. Reading the bindings reads the secrets: so this process must not dump core."""
     import ctypes  # noqa: PLC0415  few runs have credentials
 
-    from hermit_proxy.credentials import load_bindings  # noqa: PLC0415  few runs have credentials
+    from hermit_proxy.credentials.file import load_bindings  # noqa: PLC0415  few runs have credentials
 
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
     return load_bindings(credentials).secret_files()

@@ -16,12 +16,12 @@ from pathlib import Path
 from hermit_cli import runs
 from hermit_cli.findings import Finding, Level, fail, ok, warn
 from hermit_cli.output import bytes_as_text
-from hermit_proxy.ca import RunCA
-from hermit_proxy.credentials import load_bindings
+from hermit_proxy.credentials.file import load_bindings
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess
-from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.process import ProxyProcess
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.settings import Settings, config_dir, load_settings
 from hermit_proxy.store.open import open_store
 from hermit_workers.command.runtime import Cell

@@ -15,7 +15,7 @@ from hermit_cli.snapshot_verify import verdicts_on
 from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.fill import Different, FillReport, fill
-from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.tree import read_tree
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from hermit_cli.project import Project, find_project
 from hermit_cli.runs import find_log, results
 from hermit_proxy.errors import UsageError
-from hermit_proxy.events import RequestEvent, read_log
+from hermit_proxy.run.events import RequestEvent, read_log
 from hermit_proxy.settings import Settings, load_settings
 from hermit_proxy.store.body import Store
 from hermit_proxy.store.open import open_store

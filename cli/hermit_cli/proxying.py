@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from hermit_cli.project import Project
-from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.settings import Settings, config_dir
 from hermit_proxy.snapshot.recorded import read as read_recorded
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hermit_cli.summary import Recorded
-from hermit_proxy.events import read_log
-from hermit_proxy.gitbody import result_digest
+from hermit_proxy.request.git import result_digest
+from hermit_proxy.run.events import read_log
 from hermit_proxy.snapshot.diff import diff
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot

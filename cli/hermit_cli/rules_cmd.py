@@ -12,14 +12,14 @@ from hermit_cli.place import Place, find_place, read_run
 from hermit_cli.rules_file import add_rules
 from hermit_cli.shadow import shadowed
 from hermit_cli.table import aligned, counted, tell
-from hermit_proxy.credentials import load_bindings
+from hermit_proxy.credentials.file import load_bindings
 from hermit_proxy.errors import ExitCode, InputError, Mistake, UsageError
-from hermit_proxy.events import Outcome
-from hermit_proxy.rulecheck import lost_matches
-from hermit_proxy.rules import Rules, load_rules
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.check import lost_matches
+from hermit_proxy.rules.file import Rules, load_rules
+from hermit_proxy.rules.suggest import SuggestedRule, as_yaml, suggest
+from hermit_proxy.run.events import Outcome
 from hermit_proxy.snapshot.tree import read_tree
-from hermit_proxy.suggest import SuggestedRule, as_yaml, suggest
-from hermit_proxy.target import parse_url
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,10 +12,10 @@ from typing import Protocol
 
 import yaml
 
+from hermit_proxy.closedyaml.file import read_bytes
 from hermit_proxy.errors import HermitError, InputError, UsageError
-from hermit_proxy.rules import load_rules
-from hermit_proxy.suggest import SuggestedRule, with_comment
-from hermit_proxy.yamlfile import read_bytes
+from hermit_proxy.rules.file import load_rules
+from hermit_proxy.rules.suggest import SuggestedRule, with_comment
 
 _BY_HAND = "hermit rules suggest shows the rules; put them there by hand"
 

@@ -104,6 +104,7 @@ def read_options(args: argparse.Namespace, folder: Path) -> Options:
         raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
     if mode == "auto":
         mode = "record" if args.refresh else "hermetic" if has_snapshot(network) else "record"
+    runs.check_copy(args.log)
     return Options(
         project=project,
         mode=mode,
@@ -199,7 +200,7 @@ def _report(  # noqa: PLR0913, PLR0917  what a run was and how it went
     note: str | None,
 ) -> RunReport:
     from hermit_cli.summary import RunReport, troubles_of  # noqa: PLC0415  see above
-    from hermit_proxy.events import read_log  # noqa: PLC0415  see above
+    from hermit_proxy.run.events import read_log  # noqa: PLC0415  see above
 
     unanswered = ending.counts["refused"] or ending.counts["failed"]
     return RunReport(

@@ -65,6 +65,12 @@ def write_result(rundir: Path, fields: Mapping[str, Any]) -> None:
     (rundir / RESULT_NAME).write_text(json.dumps(fields) + "\n")
 
 
+def check_copy(copy: Path | None) -> None:
+    """Raise UsageError before a run where its log could not be copied after it."""
+    if copy is not None and (copy.is_dir() or not copy.absolute().parent.is_dir()):
+        raise UsageError(f"the log cannot be written to {copy}", hint="--log takes a file in a folder that is there")
+
+
 def keep_log(rundir: Path, copy: Path | None) -> Path | None:
     """Give the run's log, or the copy of it that was asked for; None where there is none."""
     log = rundir / LOG_NAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hermit_proxy.rules import Rule, Rules
+from hermit_proxy.rules.file import Rule, Rules
 
 _ALL = ".*"
 _QUANTIFIERS = ("*", "+", "?", "{")

@@ -15,7 +15,7 @@ from hermit_cli.place import find_place, read_run
 from hermit_cli.revision import read_side
 from hermit_cli.table import counted, tell
 from hermit_proxy.errors import ExitCode, HermitError, UsageError
-from hermit_proxy.har import har
+from hermit_proxy.run.har import har
 from hermit_proxy.snapshot import report
 from hermit_proxy.snapshot.diff import diff
 from hermit_proxy.snapshot.tree import read_tree

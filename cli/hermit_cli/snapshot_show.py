@@ -11,11 +11,11 @@ from hermit_cli.output import bytes_as_text, print_json
 from hermit_cli.place import find_place
 from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.errors import ExitCode, UsageError
+from hermit_proxy.request.target import parse_url
 from hermit_proxy.snapshot import recorded, report
 from hermit_proxy.snapshot.check import file_name_of
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.tree import read_tree
-from hermit_proxy.target import parse_url
 
 _DIGEST_SHOWN = 12
 

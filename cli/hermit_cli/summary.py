@@ -11,8 +11,8 @@ from typing import Any
 
 from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
 from hermit_proxy.errors import ExitCode
-from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.policy import Mode, Reason
+from hermit_proxy.run.events import Outcome, RequestEvent
 
 _SHOWN = 10
 _UNREACHED = (

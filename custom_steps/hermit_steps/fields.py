@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from hermit_proxy.closedyaml.file import Node, Scalar, excerpt
+from hermit_proxy.closedyaml.reader import Reader, describe
 from hermit_proxy.toolvariables import INSTEAD, is_reserved
-from hermit_proxy.yamlfile import Node, Scalar, excerpt
-from hermit_proxy.yamlread import Reader, describe
 from hermit_steps import grammar
 
 Value = TypeVar("Value")

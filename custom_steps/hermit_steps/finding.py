@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hermit_proxy.closedyaml.file import read_bytes
 from hermit_proxy.errors import InputError, Mistake, UsageError
-from hermit_proxy.yamlfile import read_bytes
 from hermit_steps.reader import read_spec
 from hermit_steps.spec import STOCK_IMAGES, Run, Spec, Step
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePath, PurePosixPath
 
+from hermit_proxy.closedyaml.file import excerpt
 from hermit_proxy.errors import UsageError
-from hermit_proxy.yamlfile import excerpt
 from hermit_steps import commands
 from hermit_steps.spec import (
     HERE,

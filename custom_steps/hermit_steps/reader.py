@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hermit_proxy.yamlfile import Node, Sequence, excerpt, loads
-from hermit_proxy.yamlread import Reader, did_you_mean
+from hermit_proxy.closedyaml.file import Node, Sequence, excerpt, loads
+from hermit_proxy.closedyaml.reader import Reader, did_you_mean
 from hermit_steps import grammar
 from hermit_steps.fields import checked, read_duration, read_environment, read_size, scan_text
 from hermit_steps.spec import STOCK_IMAGES, Spec, Step, Wanted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hermit_proxy.yamlfile import Mapping, Node, Sequence
-from hermit_proxy.yamlread import Reader
+from hermit_proxy.closedyaml.file import Mapping, Node, Sequence
+from hermit_proxy.closedyaml.reader import Reader
 from hermit_steps import grammar
 from hermit_steps.fields import checked, read_duration, read_environment, scan_text
 from hermit_steps.spec import HERE, Action, Apt, Pack, Run, Step, Unpack, default_name

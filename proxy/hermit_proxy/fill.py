@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hermit_proxy.events import RequestEvent, read_log
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import CA_CERT, ProxyProcess, ProxySettings
-from hermit_proxy.rules import Action, Rule, load_rules
-from hermit_proxy.session import LOG_NAME
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import Action, Rule, load_rules
+from hermit_proxy.run.events import RequestEvent, read_log
+from hermit_proxy.run.process import CA_CERT, ProxyProcess, ProxySettings
+from hermit_proxy.run.session import LOG_NAME
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import parse_url
 
 _PARALLEL = 8
 # Seconds without a byte from the recorder, which has its own limits towards upstream.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from hermit_proxy.key import Request
-from hermit_proxy.rules import Action, Rule, Rules
+from hermit_proxy.request.key import Request
+from hermit_proxy.rules.file import Action, Rule, Rules
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hermit_proxy.guard import Allow, parse_allow
-from hermit_proxy.yamlfile import Node, Scalar, excerpt, load
-from hermit_proxy.yamlread import Reader
+from hermit_proxy.closedyaml.file import Node, Scalar, excerpt, load
+from hermit_proxy.closedyaml.reader import Reader
+from hermit_proxy.upstream.guard import Allow, parse_allow
 
 _KEYS = ("store", "pool", "observers", "upstream", "credentials", "upload_limit", "limits")
 _LIMITS = ("memory", "processes", "disk", "output", "time", "artifacts")

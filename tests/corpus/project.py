@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_proxy.yamlfile import Node, load
-from hermit_proxy.yamlread import Reader
+from hermit_proxy.closedyaml.file import Node, load
+from hermit_proxy.closedyaml.reader import Reader
 
 PROJECTS = Path(__file__).parent / "projects"
 IMAGES = Path(__file__).parent / "images"

@@ -7,15 +7,15 @@ import re
 
 import h11
 
-from hermit_proxy.key import Request
 from hermit_proxy.recorder.capture import entry_for, is_token, token_entry
 from hermit_proxy.recorder.ranges import window_of
 from hermit_proxy.recorder.signatures import redacted, secret_parameters, without_signature
 from hermit_proxy.replayer.answer import Answer, answer
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import BadTargetError, parse_url
 from hermit_proxy.snapshot import check as entry_check
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.format import dump, parse
-from hermit_proxy.target import BadTargetError, parse_url
 from tests.fuzz.case import Case, attempt, lines_of
 from tests.fuzz.files import PATH
 

@@ -13,15 +13,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hermit_proxy.ca import RunCA
-from hermit_proxy.events import RequestEvent
 from hermit_proxy.policy import Mode
 from hermit_proxy.recorder.head import Tunnel
 from hermit_proxy.replayer.connection import Connection, State
 from hermit_proxy.replayer.front import Front
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.tls import Contexts
-from hermit_proxy.session import LOG_NAME, Session
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.events import RequestEvent
+from hermit_proxy.run.session import LOG_NAME, Session
 from tests.fuzz.case import pieces
 from tests.support.replaying import HOST, Project
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from hermit_proxy import yamlfile
+from hermit_proxy.closedyaml import file as yamlfile
 from hermit_proxy.errors import InputError
-from hermit_proxy.rules import Action, Rules, load_rules
-from hermit_proxy.target import INTERNAL_HOST, Target, parse_url
+from hermit_proxy.request.target import INTERNAL_HOST, Target, parse_url
+from hermit_proxy.rules.file import Action, Rules, load_rules
 from tests.fuzz.case import Case, attempt
 
 PATH = Path("registry.example.org.yaml")

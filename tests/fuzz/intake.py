@@ -17,10 +17,10 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
 )
 
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.exchange import Problem
 from hermit_proxy.recorder.head import BadHeadError, Head, Tunnel
 from hermit_proxy.recorder.strict_http import StrictHttp1Server
+from hermit_proxy.run.events import Outcome
 from tests.fuzz.case import Case, pieces
 from tests.fuzz.framing import heard
 from tests.fuzz.heads import WORDS

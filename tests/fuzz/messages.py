@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from hermit_proxy import gitbody
-from hermit_proxy.bodykey import BodyTooLargeError, body_digest
-from hermit_proxy.control import MAX_PACKET, Control, ControlError, pack, unpack
-from hermit_proxy.events import RequestEvent
-from hermit_proxy.har import har
+from hermit_proxy.request import git as gitbody
+from hermit_proxy.request.body import BodyTooLargeError, body_digest
+from hermit_proxy.run.control import MAX_PACKET, Control, ControlError, pack, unpack
+from hermit_proxy.run.events import RequestEvent
+from hermit_proxy.run.har import har
 from hermit_proxy.snapshot.entry import Entry
 from tests.fuzz.case import Case, attempt, pieces
 

@@ -8,10 +8,8 @@ import re
 import socket
 from urllib.parse import unquote, urlsplit
 
-from hermit_proxy.key import Request, acceptability, normalise_header, vary_of
-from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.snapshot.model import Snapshot
-from hermit_proxy.target import (
+from hermit_proxy.request.key import Request, acceptability, normalise_header, vary_of
+from hermit_proxy.request.target import (
     DEFAULT_PORTS,
     BadTargetError,
     Target,
@@ -19,6 +17,8 @@ from hermit_proxy.target import (
     parse_host,
     parse_url,
 )
+from hermit_proxy.snapshot.entry import Entry
+from hermit_proxy.snapshot.model import Snapshot
 from tests.fuzz.case import Case, attempt, lines_of
 
 _QUADS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")

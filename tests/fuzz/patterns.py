@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import warnings
 
-from hermit_proxy import refusal
-from hermit_proxy.pattern import MAX_LENGTH, compile_pattern
-from hermit_proxy.rules import Action, Rule, Rules
-from hermit_proxy.target import DEFAULT_PORTS, INTERNAL_HOST, BadTargetError, Target, parse_url
-from hermit_proxy.yamlfile import Mapping, Scalar, Sequence, loads
+from hermit_proxy.closedyaml.file import Mapping, Scalar, Sequence, loads
+from hermit_proxy.request.target import DEFAULT_PORTS, INTERNAL_HOST, BadTargetError, Target, parse_url
+from hermit_proxy.rules.file import Action, Rule, Rules
+from hermit_proxy.rules.pattern import MAX_LENGTH, compile_pattern
+from hermit_proxy.run import refusal
 from tests.fuzz.case import Case, attempt, lines_of
 from tests.fuzz.files import PATH
 from tests.fuzz.names import URL_WORDS, URLS

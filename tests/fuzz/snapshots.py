@@ -8,11 +8,11 @@ from dataclasses import replace
 import yaml
 
 from hermit_proxy.errors import InputError
+from hermit_proxy.request.target import BadTargetError, host_file_name, parse_url
 from hermit_proxy.snapshot import check as entry_check
 from hermit_proxy.snapshot import format as snapshot_format
 from hermit_proxy.snapshot import handwritten, v1
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import BadTargetError, host_file_name, parse_url
 from tests.fuzz.case import Case, attempt
 from tests.fuzz.files import PATH, YAML_WORDS
 

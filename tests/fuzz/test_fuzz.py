@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from hermit_proxy import control, hostpattern, target
 from hermit_proxy.errors import InputError, Mistake
-from hermit_proxy.events import RequestEvent
 from hermit_proxy.recorder import head, strict_http
 from hermit_proxy.recorder.tee import Window
 from hermit_proxy.replayer import body
+from hermit_proxy.request import target
+from hermit_proxy.rules.file import host as hostpattern
+from hermit_proxy.run import control
+from hermit_proxy.run.events import RequestEvent
 from hermit_proxy.snapshot import check, handwritten
 from hermit_steps import fields, grammar, stepreader
 from hermit_steps.spec import Step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -267,6 +268,20 @@ def test_what_a_failed_step_left_is_kept_for_a_shell_until_the_next_build(projec
     project.run(status=1)
     assert not list((state() / "kept").glob("*/layer"))
     assert "a fresh cell" in project.run("--", "true", command="shell")[1]
+
+
+def test_what_a_shell_is_using_is_not_replaced_and_the_build_is_told_all_the_same(project: BuildProject) -> None:
+    project.spec({"run": "echo traces > left; false"})
+    project.run("--keep", status=1)
+    (lock,) = (state() / "kept").glob("*/lock")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _, stderr = project.run("--keep", status=1)
+    assert "nothing is kept: a shell or a build is using what the last build left" in stderr
+    assert "step 1 of 1 ended with status 1" in stderr
+    assert "hermit shell    (a shell" not in stderr
+    assert left_behind() == []
+    assert project.run("--", "cat", "left", command="shell")[0] == "traces\n"
 
 
 def test_a_good_build_with_keep_leaves_nothing(project: BuildProject) -> None:

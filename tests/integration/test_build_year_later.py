@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.integration.wire.test_apt import APT
 from tests.support import registries
 from tests.support.buildhome import BuildHome

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from hermit_proxy.rules import load_rules
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import load_rules
 from tests.support.gitserver import git
 from tests.support.hermit import Hermit, need_namespaces
 from tests.support.origin import Origin

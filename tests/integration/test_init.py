@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from hermit_cli.init import command
-from hermit_proxy.rules import Rules, load_rules
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import Rules, load_rules
 from hermit_steps.reader import read_spec
 from hermit_steps.spec import Run, Spec
 from tests.support.hermit import UNPLUGGED, need_namespaces

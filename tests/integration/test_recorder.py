@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
-from hermit_proxy.key import Request
+from hermit_proxy.request.key import Request
+from hermit_proxy.run.events import Outcome
 from hermit_proxy.snapshot.entry import Entry
 from tests.support.origin import Asked, Origin, Response, text
 from tests.support.recording import recording

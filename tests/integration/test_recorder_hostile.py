@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from mitmproxy import http, tls
 
-from hermit_proxy import guard
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.budget import Budget
+from hermit_proxy.run.events import Outcome
+from hermit_proxy.upstream import guard
 from tests.support.origin import Asked, Origin, Response, text
 from tests.support.recording import Client, Recording, recording
 from tests.support.testca import TestCA, make_ca

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from hermit_proxy.errors import UsageError
-from hermit_proxy.events import Outcome, read_log
 from hermit_proxy.fill import fill
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess, ProxySettings
+from hermit_proxy.run.events import Outcome, read_log
+from hermit_proxy.run.process import ProxyProcess, ProxySettings
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.open import open_store
 from tests.support.origin import Asked, Origin, Response, text

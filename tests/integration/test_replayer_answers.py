@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.support.replaying import HOST, Project, Replaying, ask, read_all, read_answer
 
 BIG = random.Random(7).randbytes(3 << 20)  # noqa: S311  a body, no secret

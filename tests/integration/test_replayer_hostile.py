@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.support.replaying import HOST, OPEN_RULES, Project, Replaying, ask, read_all, read_answer
 
 BODY = b"good" * 25_000

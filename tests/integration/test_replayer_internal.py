@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import pytest
 
-from hermit_proxy.ca import RunCA
 from hermit_proxy.policy import Mode
 from hermit_proxy.replayer.internal_server import InternalServer
-from hermit_proxy.session import Session
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.session import Session
 from hermit_proxy.snapshot.entry import Entry
 from tests.support.replaying import HOST, Project
 

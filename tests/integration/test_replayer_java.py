@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.ca import JKS_PASSWORD, RunCA
+from hermit_proxy.run.ca import JKS_PASSWORD, RunCA
 from tests.support.replaying import HOST, Project, Replaying
 
 _CLIENT = """

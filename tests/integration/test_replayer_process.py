@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.errors import ExitCode, HermitError, NotHermeticError, UsageError
-from hermit_proxy.events import Outcome
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyDiedError, ProxyProcess, ProxySettings
+from hermit_proxy.run.events import Outcome
+from hermit_proxy.run.process import ProxyDiedError, ProxyProcess, ProxySettings
 from tests.support.replaying import HOST, OPEN_RULES, Project, Replaying, ask
 
 URL = f"https://{HOST}"
@@ -67,7 +67,7 @@ def test_connect_is_never_called(project: Project, tmp_path: Path, monkeypatch: 
         command, _ = traced(tmp_path, *arguments)
         return real(command, **keywords)  # type: ignore[call-overload,no-any-return]  # as process.py calls it
 
-    monkeypatch.setattr("hermit_proxy.process.subprocess.Popen", spawn)
+    monkeypatch.setattr("hermit_proxy.run.process.subprocess.Popen", spawn)
     with Replaying(project) as replaying:
         assert replaying.get("/a").body == b"recorded"
         assert replaying.get("/nowhere").status == 403
@@ -308,7 +308,7 @@ def wait_until_stopped(pid: int) -> None:
 _PARENT = """
 import asyncio, pathlib, sys
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess, ProxySettings
+from hermit_proxy.run.process import ProxyProcess, ProxySettings
 rules, network, store, rundir, until = sys.argv[1:]
 async def main():
     settings = ProxySettings(pathlib.Path(rules), pathlib.Path(network), store, "tests")

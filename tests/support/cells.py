@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.run.ca import RunCA
 from hermit_workers.command.runtime import Cell
 from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire

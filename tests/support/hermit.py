@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hermit_proxy.events import Outcome, RequestEvent, read_log
+from hermit_proxy.run.events import Outcome, RequestEvent, read_log
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.tree import read_tree
 from tests.support.registries import rules_for

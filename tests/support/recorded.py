@@ -11,7 +11,7 @@ from pathlib import Path
 from hermit_cli.main import main
 from hermit_cli.place import find_place
 from hermit_cli.runs import LOG_NAME, RESULT_NAME, runs_dir
-from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome, RequestEvent
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import write_tree

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from hermit_proxy.ca import RunCA
-from hermit_proxy.events import RequestEvent, read_log
 from hermit_proxy.policy import Mode
-from hermit_proxy.proxysettings import ProxySettings
 from hermit_proxy.recorder.addons.certificates import upstream_context
 from hermit_proxy.recorder.core import Recorder
 from hermit_proxy.recorder.dialer import Resolve, resolve
 from hermit_proxy.recorder.leaves import LeafContexts
 from hermit_proxy.replayer.internal_server import InternalServer
-from hermit_proxy.session import Session
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.events import RequestEvent, read_log
+from hermit_proxy.run.session import Session
+from hermit_proxy.run.settings import ProxySettings
 
 T = TypeVar("T")
 TIMEOUT = 10

@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
-from hermit_proxy.guard import parse_allow, refusal
+from hermit_proxy.upstream.guard import parse_allow, refusal
 
 _TIMEOUT = 30
 

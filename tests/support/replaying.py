@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hermit_proxy.events import RequestEvent, read_log
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess, ProxySettings
-from hermit_proxy.session import LOG_NAME, Counts
+from hermit_proxy.run.events import RequestEvent, read_log
+from hermit_proxy.run.process import ProxyProcess, ProxySettings
+from hermit_proxy.run.session import LOG_NAME, Counts
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import write_tree

@@ -14,19 +14,19 @@ from mitmproxy.connection import Connection, Server
 from mitmproxy.proxy.context import Context
 from mitmproxy.test import tflow
 
-from hermit_proxy.bodykey import body_digest
-from hermit_proxy.events import RequestEvent, read_log
-from hermit_proxy.key import Request
 from hermit_proxy.policy import Mode
-from hermit_proxy.proxysettings import ProxySettings
 from hermit_proxy.recorder.connection import RecorderConnection
 from hermit_proxy.recorder.exchange import Exchange, Exchanges, Route
 from hermit_proxy.recorder.layeroptions import layer_options
 from hermit_proxy.recorder.shared import Shared
-from hermit_proxy.session import Session
+from hermit_proxy.request.body import body_digest
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.run.events import RequestEvent, read_log
+from hermit_proxy.run.session import Session
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.observation import Observation
-from hermit_proxy.target import parse_url
 
 CLIENT = "client"
 

@@ -1,4 +1,4 @@
-"""Holds the two readers of artifact patterns to one grammar: the spec's, which refuses, and the cell's, which matches."""
+"""Holds the two readers of artifact patterns to one grammar: the spec refuses by it, the cell matches by it."""
 
 from __future__ import annotations
 

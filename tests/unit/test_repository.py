@@ -95,11 +95,11 @@ def test_imports_point_down_only(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("proxy/hermit_proxy/target.py", "import hermit_workers", "imports point down only"),
-        ("proxy/hermit_proxy/target.py", "import hermit_cli", "imports point down only"),
+        ("proxy/hermit_proxy/request/target.py", "import hermit_workers", "imports point down only"),
+        ("proxy/hermit_proxy/request/target.py", "import hermit_cli", "imports point down only"),
         ("workers/hermit_workers/__init__.py", "import hermit_cli", "imports point down only"),
-        ("proxy/hermit_proxy/rules.py", "import twisted", "the core knows no framework"),
-        ("proxy/hermit_proxy/key.py", "import mitmproxy", "the core knows no framework"),
+        ("proxy/hermit_proxy/rules/file.py", "import twisted", "the core knows no framework"),
+        ("proxy/hermit_proxy/request/key.py", "import mitmproxy", "the core knows no framework"),
         ("proxy/hermit_proxy/replayer/__init__.py", "import mitmproxy", "a replayer has no way out"),
         ("proxy/hermit_proxy/replayer/__init__.py", "import hermit_proxy.recorder.dialer", "a replayer has no way out"),
     ],

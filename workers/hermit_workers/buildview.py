@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from hermit_proxy.ca import CA_CERT, RunCA
+from hermit_proxy.run.ca import CA_CERT, RunCA
 from hermit_workers.cell import User
 from hermit_workers.cellfiles import CellFile, CellFolder, CellLink, Entry
 from hermit_workers.environment import LOOPBACK, Wire, git_settings, wire_environment

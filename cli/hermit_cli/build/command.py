@@ -115,6 +115,7 @@ def read_options(args: argparse.Namespace) -> Options:
         mode = "record" if args.refresh else "hermetic" if has_snapshot(project.network) else "record"
     out = (args.out or project.hermit_dir / "out").absolute()
     check_folder(out)
+    runs.check_copy(args.log)
     return Options(
         project=project,
         given=(str(args.path),) if args.path else (),
@@ -245,7 +246,7 @@ def _report(  # noqa: PLR0913, PLR0917  what a build was and how it went
 ) -> BuildReport:
     from hermit_cli.build.report import BuildReport, Identity  # noqa: PLC0415  see above
     from hermit_cli.summary import troubles_of  # noqa: PLC0415  see above
-    from hermit_proxy.events import read_log  # noqa: PLC0415  see above
+    from hermit_proxy.run.events import read_log  # noqa: PLC0415  see above
 
     unanswered = built.counts["refused"] or built.counts["failed"]
     identity = Identity(built.source, f"sha256:{hashlib.sha256(order.plan.to_json()).hexdigest()}", built.image)

@@ -20,11 +20,12 @@ from hermit_cli.build.report import StepDone, say_step
 from hermit_cli.conduct import both, named, to_the_end
 from hermit_cli.output import ready, say, say_styled
 from hermit_cli.progress import Progress
-from hermit_proxy.ca import RunCA
-from hermit_proxy.control import Message
+from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess
-from hermit_proxy.session import Counts
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.control import Message
+from hermit_proxy.run.process import ProxyProcess
+from hermit_proxy.run.session import Counts
 from hermit_proxy.store.open import open_store
 from hermit_steps.plan import PlannedStep
 from hermit_workers.buildview import APT_DATES_OFF, Facts, build_environment
@@ -120,9 +121,16 @@ class _Conductor:
         finally:
             await to_the_end(cell.destroy())
         if self._leaves:
-            self._kept = await to_the_end(order.kept.put(order.rundir / _LAYER, self._about(image)))
+            await self._keep(image)
         else:
             await to_the_end(order.kept.remove())
+
+    async def _keep(self, image: Image) -> None:
+        order = self._order
+        try:
+            self._kept = await to_the_end(order.kept.put(order.rundir / _LAYER, self._about(image)))
+        except HermitError as error:  # how the build went is worth telling all the same
+            say_styled(f"hermit: nothing is kept: {error}", "warn")
 
     @property
     def _leaves(self) -> bool:

@@ -11,7 +11,7 @@ from hermit_cli.build.kept import Kept
 from hermit_cli.build.report import StepDone
 from hermit_cli.build.source import Source
 from hermit_proxy.policy import Mode
-from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.run.settings import ProxySettings
 from hermit_steps.plan import Plan
 from hermit_workers.cell import Limits
 

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from hermit_cli.build.archive import write_archive
 from hermit_cli.build.source import Source
-from hermit_proxy.ca import RunCA
 from hermit_proxy.errors import HermitError
+from hermit_proxy.run.ca import RunCA
 from hermit_workers.buildview import build_files
 from hermit_workers.cell import Cell
 from hermit_workers.cellfiles import as_tar

@@ -18,11 +18,11 @@ from hermit_cli.build.source import Source
 from hermit_cli.build.terminals import attached
 from hermit_cli.conduct import both, to_the_end
 from hermit_cli.output import say, say_styled
-from hermit_proxy.ca import RunCA
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess
-from hermit_proxy.proxysettings import ProxySettings
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.process import ProxyProcess
+from hermit_proxy.run.settings import ProxySettings
 from hermit_steps.plan import Plan
 from hermit_workers.buildview import Facts, build_environment
 from hermit_workers.cell import Command, Limits, User

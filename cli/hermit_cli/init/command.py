@@ -17,7 +17,7 @@ from hermit_proxy.errors import ExitCode, UsageError
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.init.finding import Found, Registry
     from hermit_cli.init.report import Report
-    from hermit_proxy.rules import Rules
+    from hermit_proxy.rules.file import Rules
 
 _DESCRIPTION = """\
 Look at a project and write a first .hermit/build.yaml (what the build does) and .hermit/rules.yaml (whom it may ask),
@@ -105,7 +105,7 @@ def _report(project: Project, *, force: bool, dry: bool) -> Report:
 
 
 def _read_rules(text: str) -> Rules:
-    from hermit_proxy.rules import load_rules  # noqa: PLC0415  see above
+    from hermit_proxy.rules.file import load_rules  # noqa: PLC0415  see above
 
     with TemporaryDirectory(prefix="hermit-init-") as folder:
         path = Path(folder) / "rules.yaml"

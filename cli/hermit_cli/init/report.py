@@ -9,7 +9,7 @@ from typing import Any
 
 from hermit_cli.init.finding import Found, Registry
 from hermit_cli.table import aligned, counted, tell
-from hermit_proxy.rules import Rules
+from hermit_proxy.rules.file import Rules
 from hermit_steps.spec import Spec
 
 

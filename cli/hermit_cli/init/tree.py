@@ -12,8 +12,8 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from hermit_cli.init.finding import HERE
+from hermit_proxy.closedyaml.file import read_bytes
 from hermit_proxy.errors import InputError
-from hermit_proxy.yamlfile import read_bytes
 
 # A lock file can be large; nothing else that is read here is.
 LIMIT_BYTES = 64 << 20

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from hermit_proxy.pattern import compile_pattern
+from hermit_proxy.rules.pattern import compile_pattern
 
 _PORTS = {"http": 80, "https": 443}
 _META = re.compile(r"[.+*?()\[\]{}|^$\\]")

@@ -14,8 +14,8 @@ from pathlib import Path
 import uvloop
 from twisted.internet import asyncioreactor
 
-from hermit_proxy.control import exit_with_parent
 from hermit_proxy.errors import ExitCode
+from hermit_proxy.run.control import exit_with_parent
 
 _PR_SET_DUMPABLE = 4
 

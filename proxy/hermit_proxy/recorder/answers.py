@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from mitmproxy import http
 
-from hermit_proxy import refusal
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.exchange import Problem
+from hermit_proxy.run import refusal
+from hermit_proxy.run.events import Outcome
 
 
 def plain_answer(problem: Problem) -> bytes:

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
-from hermit_proxy.key import Request, vary_of
 from hermit_proxy.recorder.signatures import redacted
 from hermit_proxy.recorder.sink import PRELUDE
+from hermit_proxy.request.key import Request, vary_of
 from hermit_proxy.snapshot.check import MAX_SIZE, value_fits
 from hermit_proxy.snapshot.entry import KEPT_HEADERS, Entry
 

@@ -13,9 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mitmproxy.connection import Server
 
-from hermit_proxy import guard
-from hermit_proxy.bindings import Bindings
-from hermit_proxy.ownaddresses import own_addresses
+from hermit_proxy.credentials.bindings import Bindings
 from hermit_proxy.recorder.addons.certificates import Certificates
 from hermit_proxy.recorder.addons.credentials import Credentials, Reflections
 from hermit_proxy.recorder.addons.decide import Decide
@@ -33,9 +31,11 @@ from hermit_proxy.recorder.exchange import Exchanges
 from hermit_proxy.recorder.layeroptions import layer_options
 from hermit_proxy.recorder.shared import Engine, Shared
 from hermit_proxy.recorder.upstream_http import install
-from hermit_proxy.session import Session
+from hermit_proxy.run.session import Session
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.observation import Observation, observer_id
+from hermit_proxy.upstream import guard
+from hermit_proxy.upstream.own import own_addresses
 
 # A build has some dozens; what is beyond waits in the listening socket's queue or is closed.
 _MAX_CONNECTIONS = 1024

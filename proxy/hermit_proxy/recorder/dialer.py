@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from hermit_proxy import guard
+from hermit_proxy.upstream import guard
 
 # Seconds. An address that does not answer must leave time for the next one before clients give up (60 s in most).
 _RESOLVE_SECONDS = 20.0

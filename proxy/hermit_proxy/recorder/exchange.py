@@ -7,14 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from hermit_proxy.events import Outcome, RequestEvent
-from hermit_proxy.key import Request
 from hermit_proxy.policy import Fetch, Refuse, Replay
 from hermit_proxy.recorder.head import Head
 from hermit_proxy.recorder.signatures import redacted
-from hermit_proxy.rules import Rule
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import Target
+from hermit_proxy.rules.file import Rule
+from hermit_proxy.run.events import Outcome, RequestEvent
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from hermit_proxy.key import Request
 from hermit_proxy.recorder.exchange import Exchange
+from hermit_proxy.request.key import Request
 from hermit_proxy.snapshot.entry import Entry
 
 # Seconds. The first client may read slowly, or on purpose only after the second.

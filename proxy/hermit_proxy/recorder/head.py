@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import NoReturn
 
-from hermit_proxy.target import (
+from hermit_proxy.request.target import (
     DEFAULT_PORTS,
     INTERNAL_HOST,
     BadTargetError,

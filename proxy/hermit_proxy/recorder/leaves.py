@@ -6,7 +6,7 @@ import os
 import ssl
 from collections import OrderedDict
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.run.ca import RunCA
 
 _MAX_CONTEXTS = 256
 

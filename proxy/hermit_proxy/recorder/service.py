@@ -11,15 +11,15 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from hermit_proxy.ca import load_authority
-from hermit_proxy.control import Control
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.recorder.addons.certificates import upstream_context
 from hermit_proxy.recorder.core import Recorder
 from hermit_proxy.recorder.leaves import LeafContexts
 from hermit_proxy.replayer.internal_server import InternalServer
-from hermit_proxy.session import Session
+from hermit_proxy.run.ca import load_authority
+from hermit_proxy.run.control import Control
+from hermit_proxy.run.session import Session
 
 # Seconds for answers under way when the run ends.
 _GRACE = 5.0

@@ -11,14 +11,14 @@ from typing import Protocol
 from mitmproxy import flow as flows
 from mitmproxy import http
 
-from hermit_proxy.bindings import Bindings
+from hermit_proxy.credentials.bindings import Bindings
 from hermit_proxy.errors import HermitError
 from hermit_proxy.recorder.connection import RecorderConnection
 from hermit_proxy.recorder.exchange import Exchange, Exchanges
 from hermit_proxy.recorder.flights import Flights
-from hermit_proxy.session import Session
+from hermit_proxy.request.target import Target
+from hermit_proxy.run.session import Session
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import Target
 
 _KEY = "hermit"
 _MAX_ALIASES = 10_000

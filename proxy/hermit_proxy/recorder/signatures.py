@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from hermit_proxy.target import Target
+from hermit_proxy.request.target import Target
 
 FOLD_MARK = "hermit-fold=1"
 

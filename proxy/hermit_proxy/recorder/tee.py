@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hermit_proxy.credentials.scan import SecretFoundError, SecretScanner
 from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.sink import Sink
-from hermit_proxy.secretscan import SecretFoundError, SecretScanner
 from hermit_proxy.store.body import StoreFullError
 
 

@@ -7,9 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-from hermit_proxy.control import exit_with_parent, report_error
 from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.replayer.hardening import harden
+from hermit_proxy.run.control import exit_with_parent, report_error
 
 
 def main(argv: list[str]) -> int:

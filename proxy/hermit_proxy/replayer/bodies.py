@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
-from hermit_proxy import refusal
 from hermit_proxy.errors import HermitError
 from hermit_proxy.replayer.answer import Answer, text
 from hermit_proxy.replayer.site import Incoming, Reply
+from hermit_proxy.run import refusal
 from hermit_proxy.store.body import BodyCorruptError, Store
 
 # What is no larger is read in one piece and kept while there is room.

@@ -8,10 +8,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 
-from hermit_proxy import refusal
-from hermit_proxy.bodykey import BodyTooLargeError, body_digest
-from hermit_proxy.events import Outcome
-from hermit_proxy.key import Request
 from hermit_proxy.policy import Fetch, Reason, Refuse, Replay
 from hermit_proxy.recorder.head import Tunnel
 from hermit_proxy.replayer.answer import Answer, answer, text
@@ -21,8 +17,12 @@ from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.lines import Asked, Lines, shown
 from hermit_proxy.replayer.sinks import TOO_LARGE, Budget, MemorySink, RefusedSink, Sink
 from hermit_proxy.replayer.site import Complaint, Incoming, Reply
-from hermit_proxy.session import Session
-from hermit_proxy.target import INTERNAL_HOST
+from hermit_proxy.request.body import BodyTooLargeError, body_digest
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import INTERNAL_HOST
+from hermit_proxy.run import refusal
+from hermit_proxy.run.events import Outcome
+from hermit_proxy.run.session import Session
 
 # These depend on what is asked in the body; all others hold whatever it is.
 _BY_BODY = frozenset({Reason.NOT_RECORDED, Reason.UNOBSERVED})

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from http import HTTPStatus
 
-from hermit_proxy import refusal
 from hermit_proxy.errors import HermitError
 from hermit_proxy.replayer.answer import Answer, text
 from hermit_proxy.replayer.sinks import TOO_LARGE, Budget, Sink, UploadSink
 from hermit_proxy.replayer.site import Incoming, Reply
+from hermit_proxy.run import refusal
 from hermit_proxy.store.body import DigestMismatchError, Store, StoreFullError
 
 _UPLOAD = re.compile(r"/upload/sha256/([0-9a-f]{64})")

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from hermit_proxy import refusal
-from hermit_proxy.ca import CA_CERT
 from hermit_proxy.errors import HermitError
 from hermit_proxy.recorder.head import Tunnel
 from hermit_proxy.replayer.answer import answer, text
@@ -20,9 +18,11 @@ from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.server import Server
 from hermit_proxy.replayer.sinks import Sink
 from hermit_proxy.replayer.site import Complaint, Incoming, Reply
-from hermit_proxy.session import Session
+from hermit_proxy.request.target import INTERNAL_HOST, Target, parse_target
+from hermit_proxy.run import refusal
+from hermit_proxy.run.ca import CA_CERT
+from hermit_proxy.run.session import Session
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import INTERNAL_HOST, Target, parse_target
 
 _THREADS = 4
 _HOST = "127.0.0.1"

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from hermit_proxy import refusal
 from hermit_proxy.errors import HermitError
-from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.policy import Refuse, Replay
 from hermit_proxy.recorder.signatures import redacted
 from hermit_proxy.replayer.site import Complaint, Incoming, RunOverError
-from hermit_proxy.rules import Rule
-from hermit_proxy.session import Session
+from hermit_proxy.rules.file import Rule
+from hermit_proxy.run import refusal
+from hermit_proxy.run.events import Outcome, RequestEvent
+from hermit_proxy.run.session import Session
 
 _ERROR = 400
 _BAD_GATEWAY = 502

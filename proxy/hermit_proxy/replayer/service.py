@@ -11,8 +11,6 @@ from typing import Any
 
 import uvloop
 
-from hermit_proxy.ca import RunCA, load_authority
-from hermit_proxy.control import Control
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.replayer.connection import Connection, Hub
@@ -21,7 +19,9 @@ from hermit_proxy.replayer.hardening import forbid_connections
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.server import Server
 from hermit_proxy.replayer.tls import Contexts
-from hermit_proxy.session import Session
+from hermit_proxy.run.ca import RunCA, load_authority
+from hermit_proxy.run.control import Control
+from hermit_proxy.run.session import Session
 
 _THREADS = 8
 # Seconds for answers under way when the run ends.

@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 from hermit_proxy.recorder.head import Tunnel
 from hermit_proxy.replayer.answer import Answer
 from hermit_proxy.replayer.sinks import Sink
-from hermit_proxy.target import Target
+from hermit_proxy.request.target import Target
 
 # Who asked for what, and why it was not even understood: method, URL, reason, status.
 Complaint = tuple[str, str, str, int]

@@ -7,8 +7,8 @@ import ssl
 from collections import OrderedDict
 from contextlib import suppress
 
-from hermit_proxy.ca import RunCA
-from hermit_proxy.target import BadTargetError, parse_host
+from hermit_proxy.request.target import BadTargetError, parse_host
+from hermit_proxy.run.ca import RunCA
 
 # Each costs some ten kilobytes in OpenSSL; builds speak to some dozens of hosts.
 _MAX_CONTEXTS = 256

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from hermit_proxy.key import VARYING
+from hermit_proxy.request.key import VARYING
+from hermit_proxy.request.target import BadTargetError, host_file_name, parse_url
 from hermit_proxy.snapshot.entry import KEPT_HEADERS, Entry, Pairs
-from hermit_proxy.target import BadTargetError, host_file_name, parse_url
 
 STAND_INS = ("token",)
 VARY_NAMES = frozenset(VARYING)

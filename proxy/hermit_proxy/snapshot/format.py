@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from hermit_proxy.errors import InputError, Mistake
+from hermit_proxy.request.target import BadTargetError
 from hermit_proxy.snapshot import check, handwritten
 from hermit_proxy.snapshot.entry import Entry, Pairs
-from hermit_proxy.target import BadTargetError
 
 VERSION = 2
 MAX_FILE = 256 << 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hermit_proxy import yamlfile
+from hermit_proxy.closedyaml import file as yamlfile
+from hermit_proxy.closedyaml.file import Node, Scalar
+from hermit_proxy.closedyaml.reader import Reader, describe
 from hermit_proxy.errors import InputError, Mistake
+from hermit_proxy.request.target import BadTargetError
 from hermit_proxy.snapshot import check
 from hermit_proxy.snapshot.entry import Entry, Pairs
-from hermit_proxy.target import BadTargetError
-from hermit_proxy.yamlfile import Node, Scalar
-from hermit_proxy.yamlread import Reader, describe
 
 # Reading so takes 40 times as long as reading what Hermit wrote; nobody edits more by hand.
 MAX_FILE = 16 << 20

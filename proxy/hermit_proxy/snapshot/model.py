@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from hermit_proxy.key import Request, acceptability
+from hermit_proxy.request.key import Request, acceptability
 from hermit_proxy.snapshot.entry import Entry
 
 # An answer without body and type (404, a redirect) suits every Accept, but less than anything that was asked for.

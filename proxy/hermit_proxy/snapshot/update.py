@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome, RequestEvent
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hermit_proxy.closedyaml.file import Mapping, Node, Scalar
+from hermit_proxy.closedyaml.reader import Reader
+from hermit_proxy.request.target import BadTargetError, Target, parse_url
 from hermit_proxy.snapshot import check, handwritten
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import BadTargetError, Target, parse_url
-from hermit_proxy.yamlfile import Mapping, Node, Scalar
-from hermit_proxy.yamlread import Reader
 
 # The old files do not say the scheme: an entry answers either, until a recording or a migration settles it.
 SCHEMES = ("https", "http")

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.integration.hostile.siege import World
 from tests.integration.hostile.wire import SECRET_OF_THE_HOST, Client, Hostile, answer, ask
 from tests.support.hermit import UNPLUGGED

@@ -45,14 +45,14 @@ def _rows(who: str, **rows: tuple[str, str]) -> None:
         ROWS[name.replace("_", "-")] = Row(who, what, barrier)
 
 
-_GUARD = "the guard judges each address before it is dialled (`guard.py`, `dialer.py`)"
+_GUARD = "the guard judges each address before it is dialled (`upstream/guard.py`, `dialer.py`)"
 _HEAD = "one strict reader for both modes (`recorder/head.py`) before anything else reads the request"
 
 _rows(
     CLIENT,
     loopback_spellings=(
         "asks for the host's loopback by 31 spellings: short, octal, hexadecimal, mapped, zoned, full-width",
-        f"{_GUARD}; `target.py` takes one spelling of an address",
+        f"{_GUARD}; `request/target.py` takes one spelling of an address",
     ),
     loopback_without_us=(
         "(control) asks mitmproxy itself for loopback: it is fetched",
@@ -61,7 +61,7 @@ _rows(
     own_addresses=("asks for the addresses of the host's interfaces", _GUARD),
     own_public_address=(
         "asks for the host by a public address of its own, behind its firewall",
-        f"{_GUARD}; `ownaddresses.py` reads the interfaces",
+        f"{_GUARD}; `upstream/own.py` reads the interfaces",
     ),
     private_ranges=("asks for private, shared, link-local, documentation, benchmark and reserved addresses", _GUARD),
     disguised_ipv4=("asks for loopback inside NAT64, 6to4, Teredo, ISATAP and IPv4-compatible forms", _GUARD),
@@ -90,7 +90,7 @@ _rows(
     name_to_loopback=("lets a public name lead to loopback", _GUARD),
     metadata_by_name=(
         "points a name that the operator has opened at the metadata service",
-        "a name opens private ranges only, metadata by address only (`addressranges.py`)",
+        "a name opens private ranges only, metadata by address only (`upstream/ranges.py`)",
     ),
     dns_rebinding=(
         "answers the check with an allowed address and the connection with loopback",
@@ -122,7 +122,7 @@ _rows(
     ),
     bare_line_ends=("smuggles: lines that end with LF or CR alone", _HEAD),
     folded_lines=("smuggles: folded headers, headers without a colon or with a space in the name", _HEAD),
-    nul=("puts NUL or CR LF, raw and escaped, into host, path, query and headers", f"{_HEAD}; `target.py`"),
+    nul=("puts NUL or CR LF, raw and escaped, into host, path, query and headers", f"{_HEAD}; `request/target.py`"),
     huge_heads=("sends a head of 70 KB, 200 headers, a path of 20 KB", "64 KiB, 100 headers, 16 KiB"),
     endless_head=("sends a head of 32 MB that does not end", "cut at 64 KiB, at bounded memory"),
     host_missing=("sends no Host, or two", _HEAD),
@@ -136,14 +136,14 @@ _rows(
     absolute_form_in_tunnel=("asks in absolute-form, or for another tunnel, inside a tunnel", _HEAD),
     connect_nowhere=("opens tunnels without a port, to port 0 or 65536, to a path or URL", _HEAD),
     odd_schemes=("asks for ftp, file, gopher, unix and https in absolute form", _HEAD),
-    user_info=("hides the host behind user info, fragment or backslash", "`target.py` takes none of them"),
+    user_info=("hides the host behind user info, fragment or backslash", "`request/target.py` takes none of them"),
     odd_hosts=(
         "asks for host names with slashes, dots, NUL, escapes, non-ASCII, shell and half addresses",
-        "`target.py`; a host becomes a file name only after that",
+        "`request/target.py`; a host becomes a file name only after that",
     ),
     dot_segments=(
         "leaves a rule's folder by `..`, twenty ways of writing it",
-        "resolved once before rule, key and wire; what hides deeper is refused (`target.py`)",
+        "resolved once before rule, key and wire; what hides deeper is refused (`request/target.py`)",
     ),
     encoded_slash=(
         "passes a rule by `%2F` in place of a slash",
@@ -164,7 +164,7 @@ _rows(
     CLIENT,
     request_bomb=(
         "sends a gzip body that unpacks to a gigabyte",
-        "unpacked for the key only, to 64 MiB at most: 413 (`bodykey.py`)",
+        "unpacked for the key only, to 64 MiB at most: 413 (`request/body.py`)",
     ),
     endless_request_body=("sends a chunked body without end", "64 MiB, then 413"),
     slow_writers=(
@@ -188,7 +188,7 @@ _rows(
     upload_endless=("uploads without end, in one body or in many", "all uploads of a run share `upload_limit`"),
     offline_step=(
         "leaves a process and an open connection for a step without network",
-        "decided for each request by the step that runs; nothing between steps (`session.py`)",
+        "decided for each request by the step that runs; nothing between steps (`run/session.py`)",
     ),
 )
 _rows(
@@ -235,7 +235,7 @@ _rows(
     ),
     reflected_header=(
         "reflects the credential in header, cookie or reason phrase, plain and in base64",
-        "the head is searched for every spelling (`secretscan.py`)",
+        "the head is searched for every spelling (`credentials/scan.py`)",
     ),
     reflected_body=(
         "reflects the credential in the body, in eight spellings",
@@ -263,7 +263,7 @@ _rows(
     EDITOR,
     secret_by_edited_rules=(
         "names a credential at another host, scheme or method",
-        "the operator binds it; a rule that does not fit is an error at the start (`bindings.py`)",
+        "the operator binds it; a rule that does not fit is an error at the start (`credentials/bindings.py`)",
     ),
     secret_by_wide_rules=(
         "names a credential at a rule for everything",
@@ -474,7 +474,7 @@ _rows(
     BUILD,
     build_offline_step=(
         "leaves a process with open connections and half a request for a step without network",
-        "decided for each request by the step that runs (`session.py`)",
+        "decided for each request by the step that runs (`run/session.py`)",
     ),
     build_edits_rules=(
         "edits rules, spec and snapshot in its source while it runs",
@@ -487,7 +487,7 @@ _rows(
     ),
     build_keeps_authority=(
         "keeps the authority's certificate for later builds, and looks for its key",
-        "a new authority for each build (`ca.py`), whose key is in the proxy's memory only",
+        "a new authority for each build (`run/ca.py`), whose key is in the proxy's memory only",
     ),
     build_escapes=("prints terminal sequences", "what is shown is plain (`build/terminal.py`)"),
 )

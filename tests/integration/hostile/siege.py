@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 from unittest import mock
 
-from hermit_proxy.events import Outcome, RequestEvent, read_log
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess, ProxySettings
-from hermit_proxy.session import Counts
+from hermit_proxy.request.target import host_file_name, parse_url
+from hermit_proxy.run.events import Outcome, RequestEvent, read_log
+from hermit_proxy.run.process import ProxyProcess, ProxySettings
+from hermit_proxy.run.session import Counts
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import write_tree
 from hermit_proxy.store.observation import Observation
 from hermit_proxy.store.open import open_store
-from hermit_proxy.target import host_file_name, parse_url
 from tests.integration.hostile.wire import Client, Reply, ask, eventually
 from tests.support.hermit import PRIVATE
 from tests.support.origin import Origin

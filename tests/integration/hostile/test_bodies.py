@@ -13,7 +13,7 @@ from functools import cache
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.integration.hostile.rows import attack
 from tests.integration.hostile.siege import EVIL, World
 from tests.integration.hostile.wire import Client, Hostile, ask, eventually

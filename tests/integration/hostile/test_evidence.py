@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.errors import HermitError, NotHermeticError, UsageError
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.open import open_store
 from tests.integration.hostile.rows import attack

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome, RequestEvent
 from tests.integration.hostile.rows import attack
 from tests.integration.hostile.siege import EVIL, GOOD, OPEN_RULES, OTHER, Proxy, World
 from tests.integration.hostile.wire import Reply, ask

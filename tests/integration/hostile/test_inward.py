@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
-from hermit_proxy.ownaddresses import own_addresses
 from hermit_proxy.policy import Mode
+from hermit_proxy.run.events import Outcome
+from hermit_proxy.upstream.own import own_addresses
 from tests.integration.hostile import island
 from tests.integration.hostile.rows import attack
 from tests.integration.hostile.siege import EVIL, OPEN_RULES, World

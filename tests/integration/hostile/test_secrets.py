@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.errors import UsageError
-from hermit_proxy.events import Outcome
-from hermit_proxy.har import har
+from hermit_proxy.run.events import Outcome
+from hermit_proxy.run.har import har
 from tests.integration.hostile.rows import attack
 from tests.integration.hostile.siege import OPEN_RULES, Proxy, World
 from tests.integration.hostile.wire import Hostile, Peer, Reply, answer

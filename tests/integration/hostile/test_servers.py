@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome, RequestEvent
 from tests.integration.hostile.rows import attack
 from tests.integration.hostile.siege import OPEN_RULES, Proxy, World
 from tests.integration.hostile.wire import Hostile, Peer, Reply, answer, ask

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.integration.wire.conftest import MakeHermit
 from tests.support.clients import need
 from tests.support.hermit import PRIVATE, UNPLUGGED, explain, need_namespaces

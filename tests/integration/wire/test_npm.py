@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.integration.wire.conftest import MakeHermit
 from tests.support import registries
 from tests.support.clients import need

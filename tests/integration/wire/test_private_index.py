@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.run.events import Outcome
 from tests.integration.wire.conftest import MakeHermit
 from tests.support.hermit import explain
 from tests.support.index import PackageIndex

@@ -15,7 +15,7 @@ import pytest
 
 from hermit_cli import image_cmd
 from hermit_cli.interrupts import InterruptedRunError
-from hermit_proxy.session import Counts
+from hermit_proxy.run.session import Counts
 from hermit_workers.image import maker
 from hermit_workers.image.library import DESCRIPTION, Image, Library
 from hermit_workers.image.lock import read_lock, write_lock

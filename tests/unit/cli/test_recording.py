@@ -9,7 +9,7 @@ import pytest
 
 from hermit_cli.recording import write_snapshot
 from hermit_cli.summary import Recorded
-from hermit_proxy.events import Outcome, RequestEvent, RequestLog
+from hermit_proxy.run.events import Outcome, RequestEvent, RequestLog
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_tree, write_tree

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.rules import load_rules
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import load_rules
 from tests.support.recorded import RecordedProject, entry, hermit, refused, replayed
 
 

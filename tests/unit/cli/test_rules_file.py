@@ -8,8 +8,8 @@ import pytest
 
 from hermit_cli.rules_file import add_rules, merged
 from hermit_proxy.errors import InputError, UsageError
-from hermit_proxy.rules import load_rules
-from hermit_proxy.suggest import SuggestedRule
+from hermit_proxy.rules.file import load_rules
+from hermit_proxy.rules.suggest import SuggestedRule
 
 END = SuggestedRule("end.example.org/.*", ("GET", "HEAD"), "keep", 2)
 ITEM = "  # 2 requests\n  - pattern: 'end.example.org/.*'\n    action: ALLOW\n    method: [GET, HEAD]\n"

@@ -110,3 +110,10 @@ def test_a_state_folder_that_cannot_be_written_is_told_of(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(HermitError, match="cannot write"), runs.run_folder({"XDG_STATE_HOME": str(tmp_path / "file")}):
         pass
+
+
+@pytest.mark.parametrize("copy", ["nowhere/log", "."])
+def test_a_log_that_could_not_be_copied_is_told_before_the_run(copy: str) -> None:
+    runs.check_copy(Path("log"))
+    with pytest.raises(UsageError, match="the log cannot be written"):
+        runs.check_copy(Path(copy))

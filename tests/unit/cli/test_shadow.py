@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermit_cli.shadow import shadowed
-from hermit_proxy.pattern import compile_pattern
-from hermit_proxy.rules import Action, Rule, Rules, load_rules
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import Action, Rule, Rules, load_rules
+from hermit_proxy.rules.pattern import compile_pattern
 
 
 def rules(tmp_path: Path, *items: str) -> Rules:

@@ -10,8 +10,8 @@ import pytest
 
 from hermit_cli.summary import Recorded, RunReport, note_on_recording, troubles_of
 from hermit_proxy.errors import ExitCode
-from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.policy import Mode
+from hermit_proxy.run.events import Outcome, RequestEvent
 
 GOOD = RunReport(
     mode=Mode.RECORD,

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from hermit_proxy.key import Request
-from hermit_proxy.pattern import compile_pattern
 from hermit_proxy.policy import Decision, Fetch, Mode, Reason, Refuse, Replay, decide
-from hermit_proxy.rules import Action, Rule, Rules
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import Action, Rule, Rules
+from hermit_proxy.rules.pattern import compile_pattern
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
-from hermit_proxy.target import parse_url
 
 URL = "https://registry.example.org/a/b"
 ENTRY = Entry("GET", URL, 200, sha256="ab" * 32, size=1)

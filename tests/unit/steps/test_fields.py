@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hermit_proxy.closedyaml.file import loads
+from hermit_proxy.closedyaml.reader import Reader
 from hermit_proxy.toolvariables import RESERVED
-from hermit_proxy.yamlfile import loads
-from hermit_proxy.yamlread import Reader
 from hermit_steps.fields import checked, read_duration, read_environment, read_size, scan_text
 from hermit_steps.grammar import check_name
 

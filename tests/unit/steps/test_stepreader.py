@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermit_proxy.yamlfile import loads
-from hermit_proxy.yamlread import Reader
+from hermit_proxy.closedyaml.file import loads
+from hermit_proxy.closedyaml.reader import Reader
 from hermit_steps.spec import Apt, Step
 from hermit_steps.stepreader import read_step
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.run.ca import RunCA
 from hermit_proxy.toolvariables import RESERVED, is_reserved
 from hermit_workers.buildview import Facts, build_environment, build_files
 from hermit_workers.cellfiles import CellFile, CellLink, Entry, as_tar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from hermit_proxy.process import ProxyProcess
+from hermit_proxy.run.process import ProxyProcess
 from hermit_workers.image.errors import ImageError
 from hermit_workers.image.installer import EPOCH, Job, bwrap_arguments, installer
 from hermit_workers.image.running import run_told

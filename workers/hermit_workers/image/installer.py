@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.run.ca import RunCA
 from hermit_workers.image.recipe import Recipe
 from hermit_workers.image.sources import Sources
 from hermit_workers.sandbox.mounts import ROOT

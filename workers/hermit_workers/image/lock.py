@@ -8,9 +8,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermit_proxy.closedyaml.file import Node, excerpt, load
+from hermit_proxy.closedyaml.reader import Reader
 from hermit_proxy.errors import InputError, Mistake
-from hermit_proxy.yamlfile import Node, excerpt, load
-from hermit_proxy.yamlread import Reader
 
 FILE_NAME = "image.lock"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_proxy.ca import RunCA
-from hermit_proxy.control import Message
 from hermit_proxy.errors import HermitError, NotHermeticError
-from hermit_proxy.events import read_log
 from hermit_proxy.policy import Mode
-from hermit_proxy.process import ProxyProcess
-from hermit_proxy.proxysettings import ProxySettings
-from hermit_proxy.session import LOG_NAME, Counts
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.control import Message
+from hermit_proxy.run.events import read_log
+from hermit_proxy.run.process import ProxyProcess
+from hermit_proxy.run.session import LOG_NAME, Counts
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.settings import config_dir, load_settings
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_tree, write_tree

@@ -9,9 +9,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hermit_proxy.closedyaml.file import Node, Scalar, excerpt, load, read_bytes
+from hermit_proxy.closedyaml.reader import Reader, did_you_mean
 from hermit_proxy.errors import InputError, UsageError
-from hermit_proxy.yamlfile import Node, Scalar, excerpt, load, read_bytes
-from hermit_proxy.yamlread import Reader, did_you_mean
 
 STOCK = Path(__file__).parent / "stock"
 MAX_FILE = 16 << 20

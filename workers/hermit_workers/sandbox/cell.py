@@ -37,8 +37,8 @@ class SandboxCell:
 
     def __init__(self, image: Path, folder: Path, limits: Limits) -> None:
         """Take the image's root, which is not changed, and the folder for what the build writes."""
-        self._image = image
         self._folder = folder
+        self._tree = Layered(image, folder, shared=limits.memory // 4)
         self._limits = limits
         self._view = bwrap.view(ROOT, SHARED)
         self._guard: Guard | None = None
@@ -53,9 +53,8 @@ class SandboxCell:
     async def start(self) -> socket.socket:
         """Make the cell and give the listening socket that is its only wire; raise CellError."""
         self._guard = guard = Guard(self._limits, self._on_exceeded)
-        tree = Layered(self._image, self._folder, shared=self._limits.memory // 4)
         limits = rlimits(replace(self._limits, processes=self._limits.processes + _OWN_PROCESSES))
-        self._holder = holder = await Holder.open(tree=tree, limits=limits, admit=guard.admit)
+        self._holder = holder = await Holder.open(tree=self._tree, limits=limits, admit=guard.admit)
         self._init = init = steps.Init(holder, self._view)
         await init.running()
         await guard.watch(holder, self._folder, lambda: init.namespace)
@@ -158,7 +157,12 @@ class SandboxCell:
         """Let the cell's files outlive it: another SandboxCell with the same image and folder goes on with them."""
         if self._holder is None:
             raise CellError("there is no cell to keep")
-        await self._holder.keep()
+        try:
+            await self._holder.keep()
+        except CellError:
+            # A limit may have ended the holder with the rest; one that was killed has removed nothing.
+            if not self._tree.upper.is_dir():
+                raise
         self._kept = True
 
     async def destroy(self) -> None:

@@ -39,6 +39,11 @@ class Layered:
         """Give the folder in which the mapped root may write; nobody else gets as far."""
         return self.folder / "layers"
 
+    @property
+    def upper(self) -> Path:
+        """Give where everything is that the cell wrote; gone when a holder has ended that was not told to keep it."""
+        return self.layers / mounts.UPPER
+
 
 class Child:
     """Is one process that the holder started; `process` is its number as the holder's pid namespace counts."""

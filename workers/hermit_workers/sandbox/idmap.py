@@ -17,6 +17,7 @@ OWN = COUNT
 # Where root has no line in /etc/subuid: above every range that useradd (100000 to 600100000) and systemd-nspawn
 # (524288 to 1879048191, see systemd's UIDS-GIDS) hand out, so that no other container's files are the cell's.
 ROOT_START = 1_879_048_192
+_FIELDS = 3  # of a line of /etc/subuid: whose, the first id, how many
 TOOLS = os.defpath + ":/usr/sbin:/sbin"
 
 
@@ -115,6 +116,6 @@ def _free(path: Path) -> str:
         given = [line.strip().split(":") for line in path.read_text().splitlines()]
     except OSError:
         given = []
-    ends = [int(first) + int(count) for _, first, count in (line for line in given if len(line) == 3)]  # noqa: PLR2004
+    ends = [int(first) + int(count) for _, first, count in (line for line in given if len(line) == _FIELDS)]
     start = max([100_000, *ends])
     return f"{start}-{start + COUNT - 1}"

@@ -12,6 +12,7 @@ from hermit_workers.sandbox import kernel, launch
 _PLACES = ("/mnt", "/srv", "/media", "/home")
 PLACE = next((path for path in _PLACES if os.path.isdir(path)), _PLACES[0])
 ROOT, SHARED = f"{PLACE}/root", f"{PLACE}/shm"
+UPPER = "upper"
 _POINTS = ("dev", "proc", "sys")
 _QUIET = kernel.MS_NOSUID | kernel.MS_NODEV
 
@@ -33,7 +34,7 @@ class Tree:
     @property
     def upper(self) -> str:
         """Give where everything is that the cell wrote."""
-        return f"{self._folders[1]}/upper"
+        return f"{self._folders[1]}/{UPPER}"
 
     def mount(self, settings: dict[str, Any]) -> None:
         """Mount as many folders as there are; `shared` is the most bytes of shared memory; raise OSError."""
@@ -76,7 +77,7 @@ class Tree:
             except OSError:  # was not mounted
                 continue
         if len(self._folders) > 1:
-            self._discard("work", *([] if self._keep else ["upper"]))
+            self._discard("work", *([] if self._keep else [UPPER]))
 
     def _discard(self, *names: str) -> None:
         command = ["rm", "-rf", "--one-file-system", "--", *names]

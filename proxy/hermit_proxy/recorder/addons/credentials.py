@@ -5,7 +5,7 @@ from __future__ import annotations
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
-from hermit_proxy.bindings import CredentialError
+from hermit_proxy.credentials.bindings import CredentialError
 from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.shared import Shared, same_place
 

@@ -6,15 +6,15 @@ from functools import partial
 
 from mitmproxy import http
 
-from hermit_proxy.key import Request
 from hermit_proxy.policy import Fetch, Refuse, Replay
 from hermit_proxy.recorder.addons.intake import route_to_engine
 from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.recorder.signatures import secret_parameters
-from hermit_proxy.rules import Rule
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import BadTargetError, parse_url
+from hermit_proxy.rules.file import Rule
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import BadTargetError, parse_url
 
 
 class Decide:

@@ -7,14 +7,14 @@ from http import HTTPStatus
 
 from mitmproxy import http
 
-from hermit_proxy.bodykey import BODY_LIMIT, BodyTooLargeError, body_digest
-from hermit_proxy.key import Request
 from hermit_proxy.recorder import capture
 from hermit_proxy.recorder.answers import response
 from hermit_proxy.recorder.exchange import Exchange, Problem, Route
 from hermit_proxy.recorder.head import BadHeadError, Head, Tunnel, is_internal
 from hermit_proxy.recorder.shared import Shared
-from hermit_proxy.target import INTERNAL_HOST, parse_url
+from hermit_proxy.request.body import BODY_LIMIT, BodyTooLargeError, body_digest
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import INTERNAL_HOST, parse_url
 
 _SHOWN = 200
 

@@ -9,7 +9,7 @@ from mitmproxy.tls import ClientHelloData
 
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.recorder.strict_http import Observer, strict_layer
-from hermit_proxy.target import BadTargetError, parse_host
+from hermit_proxy.request.target import BadTargetError, parse_host
 
 _TLS_RECORD = b"\x16"
 

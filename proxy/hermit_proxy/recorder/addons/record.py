@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
-from hermit_proxy.events import Outcome
 from hermit_proxy.policy import Fetch, Replay
 from hermit_proxy.recorder import capture
 from hermit_proxy.recorder.exchange import Exchange
@@ -19,6 +18,7 @@ from hermit_proxy.recorder.ranges import window_of
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.recorder.sink import Sink
 from hermit_proxy.recorder.tee import Tee, Window, store_problem
+from hermit_proxy.run.events import Outcome
 from hermit_proxy.snapshot.check import problems, recordable
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.body import StoreError

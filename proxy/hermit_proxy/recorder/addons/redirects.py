@@ -6,14 +6,14 @@ from urllib.parse import urljoin
 
 from mitmproxy import http
 
-from hermit_proxy.key import Request
 from hermit_proxy.policy import Fetch, Refuse
 from hermit_proxy.recorder.capture import USER_INFO
 from hermit_proxy.recorder.exchange import Exchange, Route
 from hermit_proxy.recorder.shared import Shared, same_place
 from hermit_proxy.recorder.signatures import FOLD_MARK, folded, without_signature
-from hermit_proxy.rules import Action
-from hermit_proxy.target import BadTargetError, Target, parse_url
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import BadTargetError, Target, parse_url
+from hermit_proxy.rules.file import Action
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

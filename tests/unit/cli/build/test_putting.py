@@ -36,11 +36,8 @@ class Taking(SandboxCell):
             self.taken += piece
             if self._most is not None and len(self.taken) > self._most:
                 raise HermitError("no more")
-        try:
-            with tarfile.open(fileobj=io.BytesIO(self.taken)) as found:
-                found.getnames()
-        except tarfile.TarError as error:
-            raise HermitError("half an archive") from error
+        if not self.taken.endswith(bytes(1024)):
+            raise HermitError("half an archive")
 
 
 @pytest.fixture

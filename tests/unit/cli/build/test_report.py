@@ -12,8 +12,8 @@ from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.report import BuildReport, Comparison, Identity, StepDone, compare, say_step
 from hermit_cli.summary import Recorded, Trouble
 from hermit_proxy.errors import ExitCode
-from hermit_proxy.events import Outcome
 from hermit_proxy.policy import Mode
+from hermit_proxy.run.events import Outcome
 
 NOTHING = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
 IDENTITY = Identity("sha256:source", "sha256:plan", "sha256:image")

@@ -59,9 +59,12 @@ def test_a_person_gets_a_terminal_for_the_command_with_its_size_and_every_key_an
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE) as visitor:
         assert visitor.stdout is not None
         assert visitor.stdout.readline() == b"ready\n"
-        # In the command's terminal they mean what they mean there: `\x04` ends a line, and the first is a plain letter.
-        os.write(ours, b"a\x16\x03\nb\x04")
-        said = visitor.stdout.read()
+        # They mean what they mean in the command's terminal: `\x16` takes the next key, an interrupt, as it is.
+        os.write(ours, b"a\x16\x03\n")
+        try:
+            said, _ = visitor.communicate(timeout=60)
+        finally:
+            visitor.kill()
     assert said.replace(b"\r", b"").endswith(b"99x33 b'a\\x03\\n' True")
     assert termios.tcgetattr(theirs) == before
     os.close(ours)

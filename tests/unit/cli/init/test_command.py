@@ -12,7 +12,7 @@ import pytest
 from hermit_cli.init import registries
 from hermit_cli.init.finding import Asked, Registry
 from hermit_cli.main import main
-from hermit_proxy.rules import load_rules
+from hermit_proxy.rules.file import load_rules
 from hermit_steps.reader import read_spec
 from tests.unit.cli.init.projects import make
 

@@ -8,7 +8,7 @@ import pytest
 
 from hermit_cli.init.finding import Found, Part, Registry
 from hermit_cli.init.report import Report
-from hermit_proxy.rules import Rules
+from hermit_proxy.rules.file import Rules
 from hermit_steps.spec import Spec
 
 ROOT = Path("/project")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hermit_cli.init.finding import Asked, Found, Part, Registry
 from hermit_cli.init.rulestext import rules_text
-from hermit_proxy.rules import load_rules
+from hermit_proxy.rules.file import load_rules
 
 APT = Registry("apt", (Asked("http://apt.example.org/debian", "apt, as this machine is set up", narrow=True),))
 TEXT = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hermit_cli.init.urls import site, urls_in
-from hermit_proxy.pattern import compile_pattern
+from hermit_proxy.rules.pattern import compile_pattern
 
 
 @pytest.mark.parametrize(

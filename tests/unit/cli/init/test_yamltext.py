@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermit_cli.init.yamltext import comment, flow, scalar, script
-from hermit_proxy.yamlfile import Mapping, Scalar, Sequence, loads
+from hermit_proxy.closedyaml.file import Mapping, Scalar, Sequence, loads
 
 TEXTS = [
     "npm ci",

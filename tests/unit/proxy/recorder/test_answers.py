@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.answers import plain_answer, response
 from hermit_proxy.recorder.exchange import Problem
+from hermit_proxy.run.events import Outcome
 
 REFUSED = Problem(Outcome.REFUSED, 403, "no rule admits it", "a rule", True, "GET", "https://example.org/")
 FAILED = Problem(Outcome.FAILED, 502, "it broke", None, False, "GET", "https://example.org/")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hermit_proxy.key import Request
 from hermit_proxy.recorder import capture
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import parse_url
 from hermit_proxy.snapshot.check import problems
-from hermit_proxy.target import parse_url
 
 URL = "https://registry.example.org/v2/"
 GET = Request("GET", parse_url(URL), {"accept": "application/vnd.example+json"})

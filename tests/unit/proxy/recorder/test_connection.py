@@ -14,7 +14,6 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, layers, server_hooks
 from mitmproxy.test import tflow
 
-from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.recorder.budget import Budget
 from hermit_proxy.recorder.chain import Chain
 from hermit_proxy.recorder.connection import GatedReader, RecorderConnection
@@ -23,6 +22,7 @@ from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.recorder.exchange import Exchanges
 from hermit_proxy.recorder.layeroptions import layer_options
 from hermit_proxy.recorder.strict_http import MAX_UNREAD, StrictHttp1Server
+from hermit_proxy.run.events import Outcome, RequestEvent
 
 URL = "https://example.org/"
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from mitmproxy.connection import Server
 
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder import core
 from hermit_proxy.recorder.dialer import DialError
 from hermit_proxy.recorder.exchange import Route
+from hermit_proxy.run.events import Outcome
 from tests.support.origin import Origin, text
 from tests.support.recording import Recording, recording
 

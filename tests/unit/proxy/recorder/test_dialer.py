@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy import guard
 from hermit_proxy.recorder.dialer import Dialer, DialError, resolve
 from hermit_proxy.settings import load_settings
+from hermit_proxy.upstream import guard
 
 LOCAL = ipaddress.ip_address("127.0.0.1")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from OpenSSL import SSL
 
-from hermit_proxy.ca import RunCA
 from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.recorder.leaves import LeafContexts
+from hermit_proxy.run.ca import RunCA
 
 
 def move(sender: TlsEndpoint, receiver: TlsEndpoint) -> bool:

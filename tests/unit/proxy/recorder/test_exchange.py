@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from hermit_proxy.events import Outcome, RequestEvent
 from hermit_proxy.recorder.exchange import Exchange, Exchanges
 from hermit_proxy.recorder.head import Head
+from hermit_proxy.run.events import Outcome, RequestEvent
 from hermit_proxy.snapshot.entry import Entry
 
 URL = "https://example.org/"

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from hermit_proxy.key import Request
 from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.flights import Flights, answers
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import parse_url
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import parse_url
 
 URL = "https://example.org/a"
 REQUEST = Request("GET", parse_url(URL))

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from hermit_proxy.ca import RunCA
 from hermit_proxy.recorder import leaves
 from hermit_proxy.recorder.leaves import LeafContexts
+from hermit_proxy.run.ca import RunCA
 
 
 def test_a_host_is_given_the_same_context_again_and_another_host_another() -> None:

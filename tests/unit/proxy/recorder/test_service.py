@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from hermit_proxy.ca import RunCA, load_authority
-from hermit_proxy.control import Message, unpack
 from hermit_proxy.errors import HermitError
-from hermit_proxy.process import CA_CERT, CA_KEY
-from hermit_proxy.proxysettings import ProxySettings
 from hermit_proxy.recorder.service import RecorderService
+from hermit_proxy.run.ca import RunCA, load_authority
+from hermit_proxy.run.control import Message, unpack
+from hermit_proxy.run.process import CA_CERT, CA_KEY
+from hermit_proxy.run.settings import ProxySettings
 
 
 def rundir(folder: Path, rules: str = "rules: []\n") -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from hermit_proxy.recorder import shared
 from hermit_proxy.recorder.shared import Aliases, kill
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
 from tests.support.workshop import workshop
 
 ONE, TWO, THREE = (parse_url(f"https://example.org/{number}") for number in "123")

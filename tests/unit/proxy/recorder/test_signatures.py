@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hermit_proxy.recorder.signatures import folded, redacted, secret_parameters, without_signature
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
 
 BASE = "https://cdn.example.org/blob"
 

@@ -9,11 +9,11 @@ from typing import Self
 
 import pytest
 
-from hermit_proxy.events import Outcome
+from hermit_proxy.credentials.scan import SecretScanner
 from hermit_proxy.recorder.exchange import Exchange
 from hermit_proxy.recorder.sink import HIGH, PRELUDE, Sink
 from hermit_proxy.recorder.tee import Tee, Window
-from hermit_proxy.secretscan import SecretScanner
+from hermit_proxy.run.events import Outcome
 from hermit_proxy.store.body import Body, StoreFullError
 from hermit_proxy.store.files import FileStore
 

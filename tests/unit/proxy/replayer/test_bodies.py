@@ -15,8 +15,8 @@ from hermit_proxy.replayer import bodies as module
 from hermit_proxy.replayer.answer import Answer
 from hermit_proxy.replayer.bodies import SMALL, Bodies, cut
 from hermit_proxy.replayer.site import Incoming, Reply
+from hermit_proxy.request.target import parse_url
 from hermit_proxy.store.files import FileStore
-from hermit_proxy.target import parse_url
 
 INCOMING = Incoming(b"", "GET", parse_url("https://x.example.org/f"), {}, 0, keep_alive=True, tunnel=None)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.ca import RunCA
-from hermit_proxy.events import Outcome, RequestEvent, read_log
 from hermit_proxy.policy import Mode
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.service import Replayer
-from hermit_proxy.session import Session
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.events import Outcome, RequestEvent, read_log
+from hermit_proxy.run.session import Session
 from tests.support.replaying import HOST, Project
 
 BIG = bytes(8 << 20)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hermit_proxy.key import Request
 from hermit_proxy.recorder.head import MAX_HEAD, BadHeadError, Tunnel
 from hermit_proxy.replayer.inbox import Inbox, complaint, joined
 from hermit_proxy.replayer.site import Incoming
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import parse_url
 
 HEAD = b"GET http://x.example.org/ HTTP/1.1\r\nHost: x.example.org\r\nA: 1\r\na:  2 \r\n\r\n"
 

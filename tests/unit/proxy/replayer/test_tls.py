@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hermit_proxy.ca import RunCA
 from hermit_proxy.replayer.tls import Contexts, Tls
+from hermit_proxy.run.ca import RunCA
 
 HOST = "files.example.org"
 CA = RunCA.create()

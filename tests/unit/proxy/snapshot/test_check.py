@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermit_proxy.request.target import BadTargetError, host_file_name, parse_url
 from hermit_proxy.snapshot.check import MAX_VALUE, file_name_of, is_file_name, problems, recordable, value_fits
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.target import BadTargetError, host_file_name, parse_url
 
 HOSTS = ["https://", "http://", "example.org", "EXAMPLE", ":443", ":80", ":8443", "[::1]", "127.1", "@"]
 PATHS = [

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermit_proxy.errors import InputError
+from hermit_proxy.request.target import BadTargetError, parse_url
 from hermit_proxy.snapshot import check, handwritten
 from hermit_proxy.snapshot import format as file_format
 from hermit_proxy.snapshot.entry import KEPT_HEADERS, Entry
 from hermit_proxy.snapshot.format import dump, parse
-from hermit_proxy.target import BadTargetError, parse_url
 
 PATH = Path(".hermit/network/registry.example.org.yaml")
 ORIGIN = "https://registry.example.org"

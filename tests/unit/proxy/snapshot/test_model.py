@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
-from hermit_proxy.key import Request
+from hermit_proxy.request.key import Request
+from hermit_proxy.request.target import parse_url
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
-from hermit_proxy.target import parse_url
 
 URL = "https://registry.example.org/simple/foo/"
 JSON, HTML = "application/vnd.pypi.simple.v1+json", "text/html"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hermit_proxy.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome, RequestEvent
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.format import dump
 from hermit_proxy.snapshot.model import Snapshot

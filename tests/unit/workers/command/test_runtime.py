@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.run.ca import RunCA
 from hermit_workers.cell import CellError
 from hermit_workers.command.runtime import Cell, _readable
 from hermit_workers.command.view import Hidden, Trust, prepare

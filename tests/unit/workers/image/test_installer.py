@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.ca import RunCA
+from hermit_proxy.run.ca import RunCA
 from hermit_workers.image.installer import WORK, Job, bwrap_arguments, installer, prepare
 from hermit_workers.image.recipe import Recipe
 from hermit_workers.image.sources import Sources, Suite

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.rules import load_rules
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.rules.file import load_rules
 from hermit_workers.image import sources as module
 from hermit_workers.image.sources import KEYRING, Sources, SourcesError, Suite, find_sources, own_file
 

@@ -251,6 +251,45 @@ def test_a_kept_cell_is_gone_on_with_and_then_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def child_of(process: int) -> int:
+    (child,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return int(child)
+
+
+def test_a_cell_whose_holder_was_killed_can_still_be_kept(tmp_path: Path) -> None:
+    async def keep(cell: SandboxCell) -> None:
+        await sh(cell, "echo kept > /build/file", "root")
+        assert cell._holder is not None
+        keeper = cell._holder._process
+        os.kill(child_of(keeper.pid), signal.SIGKILL)
+        await keeper.wait()
+        await cell.stop()
+        await cell.keep()
+
+    async def look(cell: SandboxCell) -> None:
+        assert (await sh(cell, "cat /build/file")).output == "kept\n"
+
+    within(tmp_path / "cell", keep)
+    within(tmp_path / "cell", look)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_cell_whose_holder_has_emptied_it_cannot_be_kept(tmp_path: Path) -> None:
+    async def keep(cell: SandboxCell) -> None:
+        assert cell._holder is not None
+        cell._holder._process.kill()
+        await cell._holder._process.wait()
+        for _ in range(1000):
+            await asyncio.sleep(0.01)
+            if not cell._tree.upper.exists():
+                break
+        with pytest.raises(CellError, match="has gone"):
+            await cell.keep()
+
+    within(tmp_path / "cell", keep)
+    assert os.listdir(tmp_path) == []
+
+
 def test_stopping_and_destroying_twice_is_safe_and_so_is_destroying_what_never_started(tmp_path: Path) -> None:
     async def run() -> None:
         cell = SandboxCell(image(), tmp_path / "cell", Limits())

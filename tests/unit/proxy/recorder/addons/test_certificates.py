@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from mitmproxy import tls
 
-from hermit_proxy.ca import RunCA
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.addons.certificates import Certificates, upstream_context
 from hermit_proxy.recorder.endpoint import TlsEndpoint
+from hermit_proxy.run.ca import RunCA
+from hermit_proxy.run.events import Outcome
 from tests.support.workshop import CLIENT, Workshop, context, problem, workshop
 
 ALLOW = "- {pattern: .*/.*, action: ALLOW}\n"

@@ -10,7 +10,7 @@ import pytest
 
 from hermit_proxy.recorder.addons.credentials import Credentials, Reflections
 from hermit_proxy.recorder.exchange import Exchange
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.target import parse_url
 from tests.support.workshop import Workshop, bound, problem, workshop
 
 URL = "https://private.example.org/in/a"

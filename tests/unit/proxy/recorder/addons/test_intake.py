@@ -11,11 +11,11 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from hermit_proxy.bodykey import BODY_LIMIT
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.addons.intake import Intake
 from hermit_proxy.recorder.head import BadHeadError, Head, Tunnel
-from hermit_proxy.target import parse_url
+from hermit_proxy.request.body import BODY_LIMIT
+from hermit_proxy.request.target import parse_url
+from hermit_proxy.run.events import Outcome
 from tests.support.workshop import CLIENT, Workshop, problem, workshop
 
 URL = "https://example.org/a"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.addons.record import Record
 from hermit_proxy.recorder.exchange import Exchange, Route
+from hermit_proxy.run.events import Outcome
 from hermit_proxy.store.body import BodyWriter, StoreFullError
 from tests.support.workshop import Workshop, problem, workshop
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mitmproxy import flow as flows
 
-from hermit_proxy.events import Outcome
 from hermit_proxy.recorder.addons.report import Report
+from hermit_proxy.run.events import Outcome
 from tests.support.workshop import Workshop, workshop
 
 URL = "https://example.org/a"

@@ -1,0 +1,1 @@
+"""What a client asks for: one spelling, one key."""

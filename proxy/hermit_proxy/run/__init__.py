@@ -1,0 +1,1 @@
+"""One run of a proxy: started and told what to do from outside, seen from inside, told afterwards."""

@@ -1,0 +1,1 @@
+"""Which addresses a recording proxy may connect to."""
