@@ -17,7 +17,7 @@ from hermit_proxy.recorder import head, strict_http
 from hermit_proxy.recorder.tee import Window
 from hermit_proxy.replayer import body
 from hermit_proxy.request import target
-from hermit_proxy.rules.file import host as hostpattern
+from hermit_proxy.rules import host as hostpattern
 from hermit_proxy.run import control
 from hermit_proxy.run.events import RequestEvent
 from hermit_proxy.snapshot import check, handwritten

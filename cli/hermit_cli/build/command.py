@@ -82,7 +82,7 @@ def main(args: argparse.Namespace) -> int:
     source, plan = look_at(options.project)
     if options.step is not None:
         plan = plan.upto(options.step)
-    if plan.artifacts:
+    if plan.artifacts and options.step is None:
         _check_writable(options.out)
     if not options.silent:
         from hermit_cli.build.report import say_beginning  # noqa: PLC0415  see above

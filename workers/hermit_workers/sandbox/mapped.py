@@ -83,11 +83,11 @@ async def readable(control: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = loop.create_future()
 
-    def on_readable() -> None:
+    def _on_readable() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    loop.add_reader(control.fileno(), on_readable)
+    loop.add_reader(control.fileno(), _on_readable)
     try:
         await ready
     finally:
