@@ -17,14 +17,20 @@ _MAX_URL = 2000
 # What means something else than itself in a pattern; in its host part dots are literal.
 _SPECIAL = re.compile(r"[\\^$*+?{}\[\]|()]")
 _SPECIAL_IN_PATH = re.compile(r"[\\.^$*+?{}\[\]|()]")
+# The place of a file on the host: all of an absolute path but its last name, where it is not a part of a URL.
+_PLACE = re.compile(r"(?<![\w:/.~\\-])(?:/[^\s/:;,'\"]+)*/(?=[^\s/:;,'\"])")
 
 
 def body(method: str, url: str, reason: str, hint: str | None = None) -> bytes:
-    """Give the text that the client is answered with: three short paragraphs at most, ending with a new line."""
+    """Give the text that the client is answered with: three short paragraphs at most, ending with a new line.
+
+    Of files on the host it tells the names alone: where they lie is no business of a build's, and would make what it
+    sees depend on whose machine it runs on. The log has the whole paths.
+    """
     shown = url if len(url) <= _MAX_URL else f"{url[:_MAX_URL]}..."
-    lines = [f"Hermit refused {method} {shown}", f"Reason: {reason}."]
+    lines = [f"Hermit refused {method} {shown}", f"Reason: {_PLACE.sub('', reason)}."]
     if hint:
-        lines.append(f"What helps: {hint}")
+        lines.append(f"What helps: {_PLACE.sub('', hint)}")
     return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
 
 

@@ -73,3 +73,23 @@ def test_the_text_has_request_reason_and_help() -> None:
     assert refusal.failure_body("GET", "u", "gone").startswith(b"Hermit could not answer GET u\n")
     assert len(refusal.body("GET", "x" * 20_000, "y")) < 2200
     assert refusal.body("GET", "\udcff", "y")
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            "this rule in /home/me/my-project/.hermit/rules.yaml: - {pattern: 'a/b'}",
+            "this rule in rules.yaml: - {pattern: 'a/b'}",
+        ),
+        ("/srv/x/.hermit/rules.yaml does not exist", "rules.yaml does not exist"),
+        ("the store /root/.local/share/hermit/store lacks it", "the store store lacks it"),
+        ("in /etc/hermit/config.yaml:\nupstream:\n  allow: [a:443]", "in config.yaml:\nupstream:\n  allow: [a:443]"),
+        ("http://hermit.internal/ is asked", "http://hermit.internal/ is asked"),
+        ("- {pattern: 'files.example.org/not/recorded'}", "- {pattern: 'files.example.org/not/recorded'}"),
+        (r"- {pattern: 'files.example.org:80/a\.b/c'}", r"- {pattern: 'files.example.org:80/a\.b/c'}"),
+    ],
+)
+def test_a_build_does_not_read_where_the_host_keeps_its_files(told: str, shown: str) -> None:
+    assert refusal.body("GET", "http://a/srv/x", "no rule admits it", told).decode().endswith(f"What helps: {shown}\n")
+    assert f"Reason: {shown}." in refusal.body("GET", "http://a/srv/x", told).decode()
