@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hermit_proxy.upstream.guard import own_addresses, parse_allow, refusal
 from hermit_workers.image.library import Library
-from hermit_workers.sandbox.mapped import remove_tree
+from hermit_workers.sandbox.namespaces.mapped import remove_tree
 
 HERMIT = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "hermit"
 _RECIPE = "base: debian-12\npackages: [build-essential, cargo-web, nodejs, npm, python3-dev, python3-venv]\n"

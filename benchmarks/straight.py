@@ -15,7 +15,7 @@ from hermit_steps.finding import find_spec
 from hermit_steps.plan import Facts, plan
 from hermit_workers.cell import Command, Limits
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.mapped import remove_tree, run_mapped
+from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

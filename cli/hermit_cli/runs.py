@@ -189,7 +189,7 @@ def _remove_foreign(folder: Path) -> None:
     """Remove what a cell left that was killed: its files belong to the mapped users, not to us."""
     import asyncio  # noqa: PLC0415  rarely needed
 
-    from hermit_workers.sandbox.mapped import remove_tree  # noqa: PLC0415  rarely needed
+    from hermit_workers.sandbox.namespaces.mapped import remove_tree  # noqa: PLC0415  rarely needed
 
     with contextlib.suppress(HermitError):  # it is there the next time as well
         asyncio.run(remove_tree(folder))

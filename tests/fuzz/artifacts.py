@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 
-from hermit_workers.sandbox.matching import Matcher
-from hermit_workers.sandbox.patterns import PatternError, parse
+from hermit_workers.sandbox.artifacts.matching import Matcher
+from hermit_workers.sandbox.artifacts.patterns import PatternError, parse
 from tests.fuzz.case import Case, attempt
 
 _MAX_PATHS = 6

@@ -23,7 +23,7 @@ from hermit_proxy.run.events import RequestEvent
 from hermit_proxy.snapshot import check, handwritten
 from hermit_steps import fields, grammar, stepreader
 from hermit_steps.spec import Step
-from hermit_workers.sandbox import matching
+from hermit_workers.sandbox.artifacts import matching
 from tests.fuzz import answers, case, files, messages, names, patterns, run
 from tests.fuzz.targets import CASES
 

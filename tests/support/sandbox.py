@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hermit_workers.cell import Command, Ended, Limits, User
-from hermit_workers.sandbox import idmap
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.mapped import remove_tree, run_mapped
+from hermit_workers.sandbox.namespaces import idmap
+from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Every Debian has them: they are essential packages, perl-base among them.

@@ -9,7 +9,7 @@ from pathlib import Path
 from hermit_workers.image import tree
 from hermit_workers.image.bill import bill, installed_packages
 from hermit_workers.image.library import BILL, DESCRIPTION, Image, Library, describe
-from hermit_workers.sandbox.mapped import run_mapped
+from hermit_workers.sandbox.namespaces.mapped import run_mapped
 
 EPOCH = 1_700_000_000
 STATUS = """\

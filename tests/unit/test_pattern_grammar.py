@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermit_steps.grammar import check_pattern
-from hermit_workers.sandbox.patterns import PatternError, parse
+from hermit_workers.sandbox.artifacts.patterns import PatternError, parse
 
 _PIECES = st.sampled_from(["a", ".", "/", "*", "**", "?", "[", "]", "!", "^", "-", "[:", "[a-z]", "{", "\\", "é", "\n"])
 

@@ -18,7 +18,7 @@ from hermit_proxy.errors import HermitError, UsageError
 from hermit_proxy.snapshot import swap
 from hermit_proxy.store.body import Store
 from hermit_workers.cell import Taken
-from hermit_workers.sandbox.taking import ArtifactError, sha256sums
+from hermit_workers.sandbox.artifacts.taking import ArtifactError, sha256sums
 
 SUMS = "SHA256SUMS"
 _IGNORE = ".gitignore"

@@ -17,7 +17,7 @@ from typing import Self
 from hermit_cli import runs
 from hermit_cli.project import Project
 from hermit_proxy.errors import HermitError
-from hermit_workers.sandbox.mapped import remove_tree, run_mapped
+from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
 
 _LAYER, _ABOUT, _LOCK = "layer", "kept.json", "lock"
 

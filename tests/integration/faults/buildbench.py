@@ -17,8 +17,8 @@ from hermit_workers.image.library import BILL, DESCRIPTION, Image, Library, desc
 from hermit_workers.image.maker import architecture
 from hermit_workers.image.moving import verify_image
 from hermit_workers.image.recipe import load_recipe
-from hermit_workers.sandbox import groupfiles
-from hermit_workers.sandbox.mapped import run_mapped
+from hermit_workers.sandbox.limits import groupfiles
+from hermit_workers.sandbox.namespaces.mapped import run_mapped
 from tests.integration.faults import processes
 from tests.integration.faults.bench import LEFT, Bench, Running, Site
 from tests.support import sandbox

@@ -24,7 +24,7 @@ import pytest
 
 from hermit_workers.cell import Command, Limits, User
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.mapped import remove_tree, run_mapped
+from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
 from tests.integration.hostile.victims import SECRET, victims
 from tests.support.hermit import need_namespaces
 from tests.support.sandbox import PATH, Done, image

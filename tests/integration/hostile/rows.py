@@ -336,10 +336,10 @@ _rows(
     MACHINE,
     other_run=("uses the wire of another run", "each run has its own namespace, socket, authority and rules"),
 )
-_NAMESPACE = "a network namespace that has nothing but its loopback (`sandbox/inside.py`)"
+_NAMESPACE = "a network namespace that has nothing but its loopback (`sandbox/namespaces/inside.py`)"
 _NINE = "nine capabilities, of a user namespace (`sandbox/bwrap.py`)"
 _FILTER = "the system call filter (`seccomp.py`)"
-_UNMAPPED = "the cell's users are nobody on the host (`sandbox/idmap.py`)"
+_UNMAPPED = "the cell's users are nobody on the host (`sandbox/namespaces/idmap.py`)"
 _TREE = "its root is all that is mounted, and what was there before is away (`sandbox/bwrap.py`)"
 _rows(
     BUILD,
@@ -360,7 +360,7 @@ _rows(
     build_namespaces=("makes namespaces by unshare, clone and clone3, and enters others", f"{_FILTER}; {_NINE}"),
     build_calls=(
         "sets the clock, swaps, loads modules and programs, reads the log, raises limits and priorities: 20 calls",
-        f"{_NINE}, and most of the calls want the host's own; {_FILTER}; `sandbox/limits.py`",
+        f"{_NINE}, and most of the calls want the host's own; {_FILTER}; `sandbox/limits/rlimits.py`",
     ),
     build_names=("renames the machine", _NINE),
     build_keyrings=("adds, asks for and reads keys of the kernel", _FILTER),
@@ -389,7 +389,7 @@ _rows(
     build_layers=("looks for the image, its own layer and another build's, also by what the mount table says", _TREE),
     build_descriptors=(
         "goes up from each inherited descriptor, and looks for a socket among them",
-        "all but three are closed (`sandbox/launch.py`)",
+        "all but three are closed (`sandbox/namespaces/launch.py`)",
     ),
     build_bubblewrap=("overwrites bubblewrap through /proc/1/exe, and follows its root", _UNMAPPED),
 )
@@ -428,7 +428,7 @@ _rows(
         "its steps are its own to spoil; ten capabilities at most, filter and no_new_privs stay",
     ),
 )
-_TAKING = "taken by one walk that follows no link, from a stopped cell (`sandbox/taking.py`, `walk.py`)"
+_TAKING = "taken by one walk that follows no link, from a stopped cell (`sandbox/artifacts/taking.py`, `walk.py`)"
 _COUNTED = "counted from outside, and the whole cell is ended with a sentence"
 _rows(
     BUILD,
@@ -438,7 +438,7 @@ _rows(
     artifact_kinds=("puts pipes and sockets in the place of artifacts, to be waited for", _TAKING),
     artifact_giants=(
         "leaves sparse files, one or many, that are more than they take",
-        "counted as they read, against `limits: artifacts` (`sandbox/taking.py`)",
+        "counted as they read, against `limits: artifacts` (`sandbox/artifacts/taking.py`)",
     ),
     artifact_hard_links=("links artifacts to the image's own files", "what it can read is the image's, no secret"),
     artifact_screen=(

@@ -15,8 +15,8 @@ from hermit_cli.build import artifacts
 from hermit_proxy.errors import HermitError
 from hermit_proxy.store.open import open_store
 from hermit_workers.cell import Limits, Taken
-from hermit_workers.sandbox.patterns import PatternError, parse
-from hermit_workers.sandbox.taking import ArtifactError
+from hermit_workers.sandbox.artifacts.patterns import PatternError, parse
+from hermit_workers.sandbox.artifacts.taking import ArtifactError
 from tests.integration.hostile.bastion import fortress
 from tests.integration.hostile.rows import attack
 from tests.support.sandbox import sh

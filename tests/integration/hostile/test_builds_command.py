@@ -17,7 +17,7 @@ from hermit_workers.image.lock import write_lock
 from hermit_workers.image.maker import architecture
 from hermit_workers.image.making import lock_path, pin
 from hermit_workers.image.recipe import load_recipe
-from hermit_workers.sandbox.mapped import remove_tree
+from hermit_workers.sandbox.namespaces.mapped import remove_tree
 from tests.integration.hostile.bastion import TOOL_ENVIRONMENT, TOOLS, program, tree
 from tests.integration.hostile.rows import attack
 from tests.support.hermit import PRIVATE, Hermit, need_namespaces

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.idmap import find
+from hermit_workers.sandbox.namespaces.idmap import find
 from tests.integration.hostile.bastion import fortress, put_text, run, tree
 from tests.integration.hostile.rows import attack
 from tests.support.sandbox import sh

@@ -9,7 +9,7 @@ from hermit_proxy.run.process import ProxyProcess
 from hermit_workers.image.errors import ImageError
 from hermit_workers.image.installer import EPOCH, Job, bwrap_arguments, installer
 from hermit_workers.image.running import run_told
-from hermit_workers.sandbox.holder import Holder
+from hermit_workers.sandbox.namespaces.holder import Holder
 
 Progress = Callable[[str], None]
 

@@ -18,10 +18,10 @@ from hermit_workers.image.errors import ImageError
 from hermit_workers.image.recipe import Recipe, RecipeFile
 from hermit_workers.image.running import run_told
 from hermit_workers.sandbox.bwrap import PID_NAMESPACE, SECCOMP, STATUS, init_options, step_argv, view
-from hermit_workers.sandbox.guard import Guard
-from hermit_workers.sandbox.holder import Holder
-from hermit_workers.sandbox.limits import rlimits
-from hermit_workers.sandbox.mounts import ROOT, SHARED
+from hermit_workers.sandbox.limits.guard import Guard
+from hermit_workers.sandbox.limits.rlimits import rlimits
+from hermit_workers.sandbox.namespaces.holder import Holder
+from hermit_workers.sandbox.namespaces.mounts import ROOT, SHARED
 
 Progress = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from hermit_proxy.run.ca import RunCA
 from hermit_workers.image.recipe import Recipe
 from hermit_workers.image.sources import Sources
-from hermit_workers.sandbox.mounts import ROOT
+from hermit_workers.sandbox.namespaces.mounts import ROOT
 from hermit_workers.trust import BUNDLES, system_bundle
 
 SETUP = "setup"

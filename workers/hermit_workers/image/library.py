@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from hermit_workers.image.errors import ImageError
 from hermit_workers.image.lock import DIGEST
-from hermit_workers.sandbox.mapped import remove_tree
+from hermit_workers.sandbox.namespaces.mapped import remove_tree
 
 DESCRIPTION = "image.json"
 BILL = "packages.cdx.json"

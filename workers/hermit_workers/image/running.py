@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hermit_workers.image.errors import ImageError
-from hermit_workers.sandbox.holder import Holder
+from hermit_workers.sandbox.namespaces.holder import Holder
 
 _KEPT = 12
 _LEAST_ROOM = 16 << 20

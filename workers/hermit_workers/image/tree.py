@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from hermit_workers.image.errors import ImageError
-from hermit_workers.sandbox.idmap import COUNT
-from hermit_workers.sandbox.mapped import run_mapped
+from hermit_workers.sandbox.namespaces.idmap import COUNT
+from hermit_workers.sandbox.namespaces.mapped import run_mapped
 
 _CHUNK = 1 << 20
 _TOLD = 2000

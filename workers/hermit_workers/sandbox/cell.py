@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from hermit_workers.cell import CellError, Command, Ended, LimitError, Limits, Taken
-from hermit_workers.sandbox import bwrap, mapped, receiving, steps
-from hermit_workers.sandbox.guard import Guard
-from hermit_workers.sandbox.holder import ROOT, SHARED, Holder, Layered
-from hermit_workers.sandbox.limits import rlimits
+from hermit_workers.sandbox import bwrap, steps
+from hermit_workers.sandbox.artifacts import receiving
+from hermit_workers.sandbox.limits.guard import Guard
+from hermit_workers.sandbox.limits.rlimits import rlimits
+from hermit_workers.sandbox.namespaces import mapped
+from hermit_workers.sandbox.namespaces.holder import ROOT, SHARED, Holder, Layered
 
 _UNPACK = (
     *("tar", "--extract", "--file", "-", "--directory", "/", "--numeric-owner", "--same-owner", "--same-permissions"),

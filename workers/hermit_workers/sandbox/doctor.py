@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from hermit_workers.cell import CellError, Limits
-from hermit_workers.sandbox import idmap, mapped
-from hermit_workers.sandbox.cgroups import Cgroup
-from hermit_workers.sandbox.holder import Holder, Layered
+from hermit_workers.sandbox.limits.cgroups import Cgroup
+from hermit_workers.sandbox.namespaces import idmap, mapped
+from hermit_workers.sandbox.namespaces.holder import Holder, Layered
 
 _TRIAL = 10.0
 _NOT_FOUND = "bubblewrap is not installed"

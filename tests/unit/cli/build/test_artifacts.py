@@ -14,7 +14,7 @@ from hermit_cli.build.artifacts import Artifact, check_folder, keep
 from hermit_proxy.errors import HermitError, UsageError
 from hermit_proxy.store.files import FileStore
 from hermit_workers.cell import Taken
-from hermit_workers.sandbox.taking import ArtifactError
+from hermit_workers.sandbox.artifacts.taking import ArtifactError
 
 EPOCH = 1_600_000_000
 

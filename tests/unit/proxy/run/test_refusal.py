@@ -83,7 +83,7 @@ def test_the_text_has_request_reason_and_help() -> None:
             "this rule in rules.yaml: - {pattern: 'a/b'}",
         ),
         ("/srv/x/.hermit/rules.yaml does not exist", "rules.yaml does not exist"),
-        ("the store /root/.local/share/hermit/store lacks it", "the store store lacks it"),
+        ("the store /srv/hermit/store lacks it", "the store store lacks it"),
         ("in /etc/hermit/config.yaml:\nupstream:\n  allow: [a:443]", "in config.yaml:\nupstream:\n  allow: [a:443]"),
         ("http://hermit.internal/ is asked", "http://hermit.internal/ is asked"),
         ("- {pattern: 'files.example.org/not/recorded'}", "- {pattern: 'files.example.org/not/recorded'}"),

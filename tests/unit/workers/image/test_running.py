@@ -11,7 +11,7 @@ import pytest
 from hermit_workers.image import running
 from hermit_workers.image.errors import ImageError
 from hermit_workers.image.running import run_told
-from hermit_workers.sandbox.holder import Holder
+from hermit_workers.sandbox.namespaces.holder import Holder
 
 
 def run(script: str, folder: Path, *, over: bool = False) -> tuple[int, list[str], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers.sandbox.mapped import remove_tree
+from hermit_workers.sandbox.namespaces.mapped import remove_tree
 
 
 @pytest.fixture(autouse=True)

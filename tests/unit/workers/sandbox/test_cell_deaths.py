@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers.sandbox import cgroups
+from hermit_workers.sandbox.limits import cgroups
 from tests.support.sandbox import image
 
 _STAGES = ("opened", "started", "running", "stopped")

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from hermit_workers.cell import Limits
-from hermit_workers.sandbox import idmap
 from hermit_workers.sandbox.bwrap import CAPABILITIES
 from hermit_workers.sandbox.cell import SandboxCell
-from hermit_workers.sandbox.mapped import run_mapped
+from hermit_workers.sandbox.namespaces import idmap
+from hermit_workers.sandbox.namespaces.mapped import run_mapped
 from tests.support.sandbox import image, run_in_sandbox, sh, started
 
 _NUMBERS = {"CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7}

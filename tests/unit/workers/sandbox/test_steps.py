@@ -8,7 +8,7 @@ import os
 import pytest
 
 from hermit_workers.cell import CellError
-from hermit_workers.sandbox.holder import Child, Holder
+from hermit_workers.sandbox.namespaces.holder import Child, Holder
 from hermit_workers.sandbox.steps import Reader, Running, start
 
 

@@ -1,0 +1,1 @@
+"""What keeps a build from using up the machine, from outside of its cell."""
