@@ -112,7 +112,7 @@ _FAULTS = [
     (
         "little room for the cell",
         "that disk has less than 1 GiB left",
-        4,
+        1,
         "and a build leaves it 1 GiB",
         "a_state_folder_with_less_room_than_a_build_has_to_leave",
     ),
