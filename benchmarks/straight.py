@@ -43,7 +43,8 @@ class Tree:
             script = f"chown 0:0 $1/*; {_MOUNT}; mkdir -p $1/merged/build; cp -r $2 $1/merged/build/x; "
             script += f"cp {_BUNDLE} $1/merged{_BUNDLE}; chown -R 1000:1000 $1/merged/build/x; shift 2; exec "
             script += f'{shlex.join(self._bwrap())} "$1"'
-            words = ["unshare", "--mount", "sh", "-ec", script]
+            # Without new privileges: the host's mount(8) is setuid to a user who is nobody in here.
+            words = ["setpriv", "--no-new-privs", "unshare", "--mount", "sh", "-ec", script]
             words += [str(self.image), str(self.folder), str(self.project), self._steps()]
             with (self.folder / "log").open("wb") as log:
                 status = await run_mapped(words, stdout=log.fileno(), stderr=log.fileno(), environment=dict(os.environ))

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from hermit_proxy.policy import Mode
 from hermit_proxy.recorder.addons.certificates import upstream_context
 from hermit_proxy.recorder.core import Recorder
-from hermit_proxy.recorder.dialer import Resolve, resolve
 from hermit_proxy.recorder.leaves import LeafContexts
+from hermit_proxy.recorder.lookups import Resolve, resolve
 from hermit_proxy.replayer.internal_server import InternalServer
 from hermit_proxy.run.ca import RunCA
 from hermit_proxy.run.events import RequestEvent, read_log

@@ -26,9 +26,10 @@ from hermit_proxy.recorder.addons.report import Report
 from hermit_proxy.recorder.budget import Budget
 from hermit_proxy.recorder.chain import Chain
 from hermit_proxy.recorder.connection import RecorderConnection
-from hermit_proxy.recorder.dialer import STREAM_LIMIT, Dialer, DialError, Resolve, Streams, connect_loopback, resolve
+from hermit_proxy.recorder.dialer import STREAM_LIMIT, Dialer, DialError, Streams, connect_loopback
 from hermit_proxy.recorder.exchange import Exchanges
 from hermit_proxy.recorder.layeroptions import layer_options
+from hermit_proxy.recorder.lookups import Resolve, resolve
 from hermit_proxy.recorder.shared import Engine, Shared
 from hermit_proxy.recorder.upstream_http import install
 from hermit_proxy.run.session import Session

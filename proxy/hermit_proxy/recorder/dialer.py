@@ -6,9 +6,10 @@ import asyncio
 import ipaddress
 import socket
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from hermit_proxy.recorder.lookups import Lookups, Resolve, resolve
 from hermit_proxy.upstream import guard
 
 # Seconds. An address that does not answer must leave time for the next one before clients give up (60 s in most).
@@ -20,7 +21,6 @@ _AT_ONCE = 16
 # The plain asyncio default of 64 KiB costs a turn of the event loop for each piece.
 STREAM_LIMIT = 1 << 18
 
-Resolve = Callable[[str, int], Awaitable[list[guard.Address]]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -32,18 +32,6 @@ class DialError(Exception):
         super().__init__(reason)
         self.refused = refused
         self.hint = hint
-
-
-async def resolve(host: str, port: int) -> list[guard.Address]:
-    """Ask the system's resolver for the addresses of a name, in its order of preference; a literal is itself."""
-    try:
-        return [ipaddress.ip_address(host)]
-    except ValueError:
-        pass
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    # A zone (fe80::1%eth0) comes apart from the address in sockaddr: what is judged is what is connected to.
-    return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found]
 
 
 @dataclass(frozen=True)
@@ -61,6 +49,11 @@ class Dialer:
     _turns: dict[str, asyncio.Semaphore] = field(
         default_factory=lambda: defaultdict(lambda: asyncio.Semaphore(_AT_ONCE)), init=False, repr=False, compare=False
     )
+    _lookups: Lookups = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Share what the resolver answers among the dials."""
+        object.__setattr__(self, "_lookups", Lookups(self.resolver))
 
     async def dial(self, host: str, port: int) -> Streams:
         """Connect to a normalised host; raise DialError.
@@ -99,8 +92,7 @@ class Dialer:
 
     async def _addresses(self, host: str, port: int) -> list[guard.Address]:
         try:
-            async with asyncio.timeout(_RESOLVE_SECONDS):
-                addresses = await self.resolver(host, port)
+            addresses = await self._lookups.addresses(host, port, seconds=_RESOLVE_SECONDS)
         except TimeoutError as error:
             raise DialError(f"{host} cannot be resolved: no answer within {_RESOLVE_SECONDS:.0f} s") from error
         except (OSError, UnicodeError, ValueError) as error:
