@@ -49,7 +49,8 @@ class Place:
 
     def environment(self) -> dict[str, str]:
         """Give an environment with nothing of the user's but PATH."""
-        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8"} | {
+        trust = {name: os.environ[name] for name in ("SSL_CERT_DIR", "SSL_CERT_FILE") if name in os.environ}
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **trust} | {
             f"XDG_{name}_HOME": str(self.folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")
         }
 
@@ -62,7 +63,8 @@ class Place:
         for path, text in files.items():
             (project / path).parent.mkdir(parents=True, exist_ok=True)
             (project / path).write_text(text)
-        subprocess.run([HERMIT, "init", "--json", project], env=self.environment(), check=True, capture_output=True)
+        # With the user's own environment: which registries to use is what the machine's tools are set up for.
+        subprocess.run([HERMIT, "init", "--json", project], check=True, capture_output=True)
         (project / ".hermit/image.yaml").write_text(_RECIPE)
         (project / ".hermit/build.yaml").write_text(f"image: .hermit/image.yaml\nsteps:\n{steps}")
         self._allow((project / ".hermit/rules.yaml").read_text())
@@ -101,7 +103,11 @@ def _closed(authority: str) -> set[str]:
     number = int(port or 443)
     own = own_addresses()
     found = set()
-    for info in socket.getaddrinfo(host, number, type=socket.SOCK_STREAM):
+    try:
+        infos = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+    except socket.gaierror:  # a tool's default that this machine does not reach
+        return found
+    for info in infos:
         address = ipaddress.ip_address(info[4][0])
         if refusal(address, parse_allow(()), own, host=host, port=number):
             by_name = refusal(address, parse_allow((host,)), own, host=host, port=number) is None
