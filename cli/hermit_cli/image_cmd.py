@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
-import signal
 import time
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
+from hermit_cli.image_run import run_in_order
 from hermit_cli.image_show import Progress, image_data, tell_images
-from hermit_cli.interrupts import InterruptedRunError
 from hermit_cli.output import bytes_as_text, print_json, say, say_styled, time_as_text
 from hermit_cli.project import Project, find_project
 from hermit_cli.table import counted, tell
@@ -23,12 +19,9 @@ from hermit_workers.image.lock import DIGEST, read_lock, write_lock
 from hermit_workers.image.making import lock_path, pin, turn
 from hermit_workers.image.recipe import Recipe, load_recipe
 
-Value = TypeVar("Value")
-
 _DEFAULT = "debian-12"
 _KEPT_DAYS = 30
 _DAY = 86400
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{6,64})")
 
 
@@ -104,7 +97,7 @@ def _build(args: argparse.Namespace) -> int:
             return await make_image(recipe, environ=os.environ, progress=progress)
 
     progress.begin(f"making {recipe.name} from what the archives have now")
-    image = _run(make())
+    image = run_in_order(make())
     path = lock_path(project.root)
     changed = write_lock(path, pin(recipe, image))
     if args.json:
@@ -123,17 +116,19 @@ def _rebuild(args: argparse.Namespace, project: Project, recipe: Recipe) -> int:
     image = _pinned(project, recipe)
     progress = Progress(quiet=args.json)
     progress.begin(f"making {image.digest} again from its record, without network")
-    rebuilt = _run(rebuild_image(image, recipe, environ=os.environ, progress=progress))
+    rebuilt = run_in_order(rebuild_image(image, recipe, environ=os.environ, progress=progress))
     same = rebuilt.digest == image.digest
     if args.json:
         answered = {"requests": rebuilt.counts.requests, "replayed": rebuilt.counts.replayed}
-        print_json({**image_data(image), "rebuilt": rebuilt.digest, "same": same, **answered})
+        shown = {"rebuilt": rebuilt.digest, "same": same, "changes": list(rebuilt.changes)}
+        print_json({**image_data(image), **shown, **answered})
         return int(ExitCode.DONE if same else ExitCode.FAILED)
     if not same:
         hint = (
-            "did mmdebstrap, apt or the keys of this machine change since? hermit image build makes and pins a new one"
+            "did mmdebstrap, apt, dpkg, tar or the keys of this machine change since? hermit image build pins a new one"
         )
-        raise NotReproducedError(f"made again it is {rebuilt.digest}, and not {image.digest}", hint=hint)
+        told = "".join(f"\n  {line}" for line in rebuilt.changes)
+        raise NotReproducedError(f"made again it is {rebuilt.digest}, and not {image.digest}{told}", hint=hint)
     answers = counted(rebuilt.counts.replayed, "answer")
     told = f"the same bytes in {time_as_text(progress.seconds)}, from {answers} of the record"
     say_styled(f"hermit image: {told}", "good")
@@ -193,7 +188,7 @@ def _verify(args: argparse.Namespace) -> int:
     for image in images:
         try:
             with library.use(image):
-                _run(verify_image(image))
+                run_in_order(verify_image(image))
         except DamagedImageError as error:
             damaged[image.digest] = error
         if not args.json:
@@ -216,9 +211,9 @@ def _gc(args: argparse.Namespace) -> int:
     pinned = _pinned_digest()
     oldest = time.time() - args.keep * _DAY
     wanted = {image.folder: image for image in library.images() if image.digest != pinned}
-    unused = [folder for folder, image in wanted.items() if library.last_used(image) <= oldest]
+    unused = [folder for folder, image in wanted.items() if _unused_since(library, image, oldest)]
     going = [*unused, *library.broken()]
-    removed = going if args.dry_run else _run(_remove(library, going))
+    removed = going if args.dry_run else run_in_order(_remove(library, going))
     freed = sum(wanted[folder].size for folder in removed if folder in wanted)
     names = [f"sha256:{folder.name}" for folder in removed]
     in_use = [f"sha256:{folder.name}" for folder in going if folder not in removed]
@@ -234,6 +229,13 @@ def _gc(args: argparse.Namespace) -> int:
     return int(ExitCode.DONE)
 
 
+def _unused_since(library: Library, image: Image, oldest: float) -> bool:
+    try:
+        return library.last_used(image) <= oldest
+    except FileNotFoundError:  # another gc was faster
+        return False
+
+
 async def _remove(library: Library, folders: list[Path]) -> list[Path]:
     await library.sweep()
     return [folder for folder in folders if await library.remove(folder)]
@@ -247,7 +249,7 @@ def _export(args: argparse.Namespace) -> int:
     if args.file.is_dir() or not args.file.absolute().parent.is_dir():
         raise UsageError(f"cannot write to {args.file}: no file in a folder that is there")
     with library.use(image):
-        _run(export_image(image, args.file.absolute()))
+        run_in_order(export_image(image, args.file.absolute()))
     size = args.file.stat().st_size
     if args.json:
         print_json({**image_data(image), "file": str(args.file), "bytes": size})
@@ -266,7 +268,7 @@ def _import(args: argparse.Namespace) -> int:
         raise UsageError("nothing says which image the file has to hold", hint=hint)
     if not args.file.is_file():
         raise UsageError(f"there is no file {args.file}")
-    image = _run(import_image(args.file, Library.of(os.environ), expected))
+    image = run_in_order(import_image(args.file, Library.of(os.environ), expected))
     if args.json:
         print_json(image_data(image))
     else:
@@ -283,28 +285,3 @@ def _find(library: Library, text: str) -> Image:
     if len(images) != 1:
         raise UsageError(f"{len(images) or 'no'} images begin with {text}", hint="hermit image list")
     return images[0]
-
-
-def _run(work: Coroutine[Any, Any, Value]) -> Value:
-    """Run to the end; what interrupts it is told when everything has been cleaned up."""
-    return asyncio.run(_in_order(work))
-
-
-async def _in_order(work: Coroutine[Any, Any, Value]) -> Value:
-    task = asyncio.ensure_future(work)
-    heard: list[str] = []
-
-    def on_signal(number: int) -> None:
-        if not heard:  # a second one would leave half of what is being cleaned up
-            heard.append(signal.Signals(number).name)
-            task.cancel()
-
-    for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) has it
-            asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if not heard:
-            raise
-        raise InterruptedRunError(f"interrupted by {heard[0]}", hint="run it again") from None

@@ -41,7 +41,7 @@ class Progress:
 
 def image_data(image: Image) -> dict[str, Any]:
     """Give what programs get of an image."""
-    names = ("name", "digest", "recipe", "architecture", "made", "packages", "size")
+    names = ("name", "digest", "recipe", "architecture", "made", "packages", "size", "content")
     return {**{name: getattr(image, name) for name in names}, "folder": str(image.folder)}
 
 

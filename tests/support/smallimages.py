@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 from hermit_workers.image import tree
-from hermit_workers.image.bill import bill, installed_packages
-from hermit_workers.image.library import BILL, DESCRIPTION, Image, Library, describe
+from hermit_workers.image.beside import describe_tree
+from hermit_workers.image.library import Image, Library
 from hermit_workers.sandbox.namespaces.mapped import run_mapped
 
 EPOCH = 1_700_000_000
@@ -69,13 +69,8 @@ def add_image(
             await tree.make_root(folder)
             assert await run_mapped(["sh", "-euc", _TREE, "sh", content, STATUS], folder=folder) == 0
             await tree.clamp_times(folder, EPOCH)
-            packed = await tree.pack(folder)
-            packages = installed_packages(folder / "root")
-            image = Image(
-                name, packed.digest, f"sha256:{recipe}", architecture(), made, len(packages), packed.size, folder
-            )
-            (folder / BILL).write_bytes(bill(name, packed.digest, packages))
-            (folder / DESCRIPTION).write_bytes(describe(image, SOURCES))
+            image = Image(name, "", f"sha256:{recipe}", architecture(), made, packages=0, size=0, folder=folder)
+            await describe_tree(image, SOURCES)
             return await library.add(folder)
 
     return asyncio.run(stage())

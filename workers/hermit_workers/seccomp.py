@@ -21,8 +21,12 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
 
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: not vsock, not packet, not bluetooth
+# Of these families: TCP, UDP, ICMP, MPTCP, and all that netlink has (1 to 22). The kernel loads a module for any other
+# that a socket is asked for, SCTP and L2TP among them, whoever asks.
+PROTOCOLS = (*range(23), 58, 262)
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both put keystrokes into the terminal of the caller's caller
+TIOCSETD = 0x5423  # loads modules as well: line disciplines, for modems
 _X32 = 0x40000000
 
 
@@ -36,6 +40,7 @@ class Machine:
 
 
 _COMMON = {"clone3": 435, "io_uring_enter": 426, "io_uring_register": 427, "io_uring_setup": 425}
+_COMMON |= {"memfd_secret": 447}
 MACHINES = {
     "x86_64": Machine(
         audit=0xC000003E,
@@ -71,7 +76,8 @@ def program(machine: str | None = None) -> bytes:
     A call of another architecture kills the process (its numbers mean other calls), x32 calls do not exist. Nested user
     namespaces are refused, because they hand out capabilities; clone3 does not exist, because its
     flags are behind a pointer, and libraries then use clone. io_uring does not exist, because it opens sockets that no
-    filter sees. Kernel keyrings are shared beyond namespaces, and so are the kernel's log and its counters.
+    filter sees; nor does memfd_secret, whose memory no watchdog sees. Kernel keyrings are shared beyond namespaces, and
+    so are the kernel's log and its counters.
     """
     name = machine or platform.machine()
     try:
@@ -83,13 +89,14 @@ def program(machine: str | None = None) -> bytes:
     lines.append(Instruction(_LOAD, _NUMBER))
     if target.x32:
         lines += [Instruction(_AT_LEAST, _X32, no=1), _refusal(errno.ENOSYS)]
-    for call in ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3"):
+    for call in ("io_uring_setup", "io_uring_enter", "io_uring_register", "clone3", "memfd_secret"):
         lines += _refuse(calls[call], errno.ENOSYS)
     for call in ("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "syslog", "userfaultfd"):
         lines += _refuse(calls[call], errno.EPERM)
     for call in ("socket", "socketpair"):
         lines += _refuse_unless(calls[call], 0, FAMILIES, errno.EAFNOSUPPORT)
-    lines += _refuse_when(calls["ioctl"], 1, (TIOCSTI, TIOCLINUX), errno.EPERM)
+    lines += _refuse_unless(calls["socket"], 2, PROTOCOLS, errno.EPROTONOSUPPORT)
+    lines += _refuse_when(calls["ioctl"], 1, (TIOCSTI, TIOCLINUX, TIOCSETD), errno.EPERM)
     for call in ("clone", "unshare"):
         lines += _refuse_bit(calls[call], 0, CLONE_NEWUSER, errno.EPERM)
     lines.append(_verdict(ALLOW))

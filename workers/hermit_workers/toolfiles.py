@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from hermit_workers.environment import Wire, java_options
+from hermit_workers.hostparts import Bind
 from hermit_workers.imagetree import read_inside
-from hermit_workers.mounts import Bind
 
 if TYPE_CHECKING:  # a run without Maven does not pay for XML
     from xml.etree.ElementTree import Element

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from hermit_workers.hostparts import Bind
 from hermit_workers.imagetree import read_inside
-from hermit_workers.mounts import Bind
 
 CERTIFICATES = Path("/etc/ssl/certs")
 ANCHORS = Path("/usr/local/share/ca-certificates")

@@ -224,7 +224,7 @@ class BuildBench(Bench):
 def groups(hermits: Collection[int]) -> set[Path]:
     """Give the control groups of these processes' cells, where the next Hermit would find them."""
     parents = {parent for found in groupfiles.hierarchies(Path("/proc")) for parent in found.own_and_above()}
-    folders = (folder for parent in parents for folder in parent.glob("hermit-*-*-*-*"))
+    folders = (folder for parent in parents for folder in parent.glob("hermit-cell-*"))
     return {folder for folder in folders if int(folder.name.split("-")[2]) in hermits}
 
 

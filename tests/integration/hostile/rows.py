@@ -349,6 +349,7 @@ _rows(
     build_ipv6=("connects and sends by IPv6, and to IPv4 inside of it", _NAMESPACE),
     build_raw=("opens raw sockets for IP, ICMP, packets", f"{_NINE}, and NET_RAW is none of them; {_FILTER}"),
     build_families=("opens sockets of twelve other families: vsock, XDP, crypto, Bluetooth, TIPC", _FILTER),
+    build_protocols=("asks for protocols that are modules of the kernel: SCTP, DCCP, L2TP, UDP-Lite", _FILTER),
     build_abstract=("connects to abstract sockets of the host and of another build", _NAMESPACE),
     build_unix=("connects to named sockets of the host", _TREE),
     build_wire=("gives lo an address, stops it, makes an interface, a route or a tunnel", _NINE),
@@ -366,6 +367,9 @@ _rows(
     build_keyrings=("adds, asks for and reads keys of the kernel", _FILTER),
     build_io_uring=("opens an io_uring, whose sockets no filter sees", _FILTER),
     build_keystrokes=("puts keystrokes into a terminal (TIOCSTI), also with bits that the kernel drops", _FILTER),
+    build_line_disciplines=("gives its terminal a line discipline that is a module of the kernel (TIOCSETD)", _FILTER),
+    build_secret_memory=("takes memory by memfd_secret, which is in no account of its own or shared memory", _FILTER),
+    build_handles=("opens the host's first namespaces by their file handles", f"{_NINE}: they want the host's own"),
     build_devices=(
         "makes disks, null and whiteouts, opens disk, memory, KVM, FUSE, loops; changes the host's /dev/null",
         f"no MKNOD; a /dev of its own with six devices, which belong to nobody it is: {_UNMAPPED}",
@@ -373,7 +377,7 @@ _rows(
     build_chroot=("leaves its root by chroot(2) and an open folder", _TREE),
     build_proc=(
         "writes core_pattern, sysctls, sysrq, interrupts; reads the log and slabs",
-        f"read-only (`mounts.py`); {_UNMAPPED}",
+        f"read-only (`hostparts.py`); {_UNMAPPED}",
     ),
     build_kernel_memory=("reads the kernel's memory, addresses, timers, keys", f"hidden, or zeros: {_UNMAPPED}"),
     build_sys=("lists and writes /sys: control groups, blocks, modules, processors", "three folders of it, read-only"),
@@ -452,8 +456,12 @@ _rows(
     artifact_own_names=("names artifacts SHA256SUMS and .gitignore", "refused by name (`build/artifacts.py`)"),
     build_fills_disk=("fills the disk with bytes, empty files, folders in folders", f"{_COUNTED} (`disk.py`)"),
     build_hides_on_disk=(
-        "fills it where a count does not look: files without a name, folders that always move",
-        f"{_COUNTED} (`disk.py`); a gigabyte of the disk is left in any case (`watch.py`)",
+        "fills it where a count does not look: files without a name, open or mapped, folders that always move",
+        f"{_COUNTED} (`disk.py`, `openfiles.py`; [but](#what-is-not-stopped)); a gigabyte is left in any case",
+    ),
+    build_descriptor_flood=(
+        "has hundreds of thousands of descriptors, so that looking at them takes for ever",
+        f"{_COUNTED} at 500,000 (`openfiles.py`)",
     ),
     build_one_giant=("makes one file larger than the limit, with a hole or without", "RLIMIT_FSIZE (`limits.py`)"),
     build_fork_bomb=(
@@ -461,8 +469,16 @@ _rows(
         f"control group, watchdog and RLIMIT_NPROC; {_COUNTED}",
     ),
     build_memory=(
-        "takes memory in one process, in many, in shared memory, in segments that no process maps",
+        "takes memory in one process, in many, in shared memory",
         f"control group and watchdog; {_COUNTED}; /dev/shm has a quarter",
+    ),
+    build_hides_memory=(
+        "takes memory that no process has touched, where there is no control group: memory files, segments",
+        f"{_COUNTED} (`openfiles.py`; [but](#what-is-not-stopped)); segments have a quarter (`namespaces/inside.py`)",
+    ),
+    build_kernel_buffers=(
+        "fills pipes, as several users",
+        "control group; without one, what every build leaves to the machine ([but](#what-is-not-stopped))",
     ),
     build_time=("sleeps, spins, ignores signals, stops itself, leaves its session", "the build's time, and SIGKILL"),
     build_output_flood=(

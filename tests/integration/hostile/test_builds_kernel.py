@@ -64,3 +64,18 @@ def test_a_build_reads_nothing_of_the_kernels_memory() -> None:
 @attack("build-sys")
 def test_a_build_sees_processors_in_sys_and_changes_nothing_there() -> None:
     barred("sys")
+
+
+@attack("build-line-disciplines")
+def test_a_build_gives_a_terminal_no_other_line_discipline() -> None:
+    barred("discipline")
+
+
+@attack("build-secret-memory")
+def test_a_build_has_no_memory_that_is_in_no_account() -> None:
+    barred("secret")
+
+
+@attack("build-handles")
+def test_a_build_opens_no_namespace_of_the_host_by_its_handle() -> None:
+    barred("handle")

@@ -55,3 +55,8 @@ def test_a_build_makes_no_interface_address_or_route() -> None:
 def test_a_build_does_not_listen_in_the_proxys_place() -> None:
     assert probed()["wire"]["port"] == "3128"
     barred("port")
+
+
+@attack("build-protocols")
+def test_a_build_has_no_kernel_module_loaded_by_the_protocol_that_it_asks_for() -> None:
+    barred("protocol")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from hermit_cli import image_cmd
-from hermit_cli.interrupts import InterruptedRunError
 from hermit_proxy.run.session import Counts
 from hermit_workers.image import maker
 from hermit_workers.image.library import DESCRIPTION, Image, Library
@@ -131,15 +128,18 @@ def test_rebuild_compares_the_digests(
 ) -> None:
     async def rebuild(found: Image, *_: object, **__: object) -> Rebuilt:
         assert found == image
-        return Rebuilt(image.digest if same else "sha256:" + "0" * 64, Counts(requests=3, replayed=3))
+        counts = Counts(requests=3, replayed=3)
+        return Rebuilt(image.digest, counts) if same else Rebuilt("sha256:" + "0" * 64, counts, ("./etc/now: content",))
 
     monkeypatch.setattr(maker, "rebuild_image", rebuild)
     lock(image)
     assert hermit("image", "build", "--rebuild") == code
-    assert ("the same bytes" in capsys.readouterr().err) is same
+    told = capsys.readouterr().err
+    assert ("the same bytes" in told, "\n  ./etc/now: content\n" in told) == (same, not same)
     assert hermit("image", "build", "--rebuild", "--json") == code
     shown = output(capsys)
     assert (shown["same"], shown["digest"], shown["replayed"]) == (same, image.digest, 3)
+    assert shown["changes"] == ([] if same else ["./etc/now: content"])
 
 
 def test_rebuild_of_a_recipe_that_has_no_image_says_what_to_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,10 +170,12 @@ def test_verify_names_the_image_that_has_changed(
     assert hermit("image", "verify") == 4
     told = capsys.readouterr().out
     assert f"{image.digest}  CHANGED" in told
+    assert "\n  ./etc/shadow: mode 0644, was 0600\n" in told
     assert "next: " in told
     assert hermit("image", "verify", "--json") == 4
     shown = output(capsys)
     assert (shown["right"], list(shown["changed"])) == ([good.digest], [image.digest])
+    assert "./etc/shadow: mode 0644, was 0600" in shown["changed"][image.digest]
     assert hermit("image", "verify", good.digest) == 0
 
 
@@ -222,6 +224,18 @@ def test_gc_keeps_what_the_project_pins_and_what_a_build_uses(
     assert not unused.folder.exists()
 
 
+def test_gc_passes_over_what_another_gc_has_just_removed(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(image, 31)
+    last_used = Library.last_used
+
+    def gone(self: Library, found: Image) -> float:
+        asyncio.run(self.remove(found.folder))
+        return last_used(self, found)
+
+    monkeypatch.setattr(Library, "last_used", gone)
+    assert hermit("image", "gc") == 0
+
+
 @pytest.mark.parametrize("days", ["", "-1", "1.5", "1d"])
 def test_what_is_no_number_of_days_is_a_usage_error(days: str) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -262,21 +276,3 @@ def test_a_lock_with_a_mistake_is_told(capsys: pytest.CaptureFixture[str]) -> No
     lock_path(Path.cwd()).write_text("image: x\ndigest: y\n")
     assert hermit("image", "list") == 2
     assert "image.lock:2: expected digest" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_what_interrupts_a_making_is_told_when_everything_is_cleaned_up(number: int) -> None:
-    cleaned = []
-
-    async def work() -> None:
-        try:
-            os.kill(os.getpid(), number)
-            await asyncio.sleep(30)
-        finally:
-            os.kill(os.getpid(), number)  # a second one stops no cleaning
-            await asyncio.sleep(0.05)
-            cleaned.append(number)
-
-    with pytest.raises(InterruptedRunError, match=signal.Signals(number).name):
-        image_cmd._run(work())
-    assert cleaned == [number]

@@ -11,10 +11,21 @@ import tempfile
 import pytest
 
 from hermit_proxy.errors import HermitError
-from hermit_workers.seccomp import ALLOW, CLONE_NEWUSER, ERRNO, KILL_PROCESS, MACHINES, TIOCLINUX, TIOCSTI, program
+from hermit_workers.seccomp import (
+    ALLOW,
+    CLONE_NEWUSER,
+    ERRNO,
+    KILL_PROCESS,
+    MACHINES,
+    TIOCLINUX,
+    TIOCSETD,
+    TIOCSTI,
+    program,
+)
 
 NO_SUCH_CALL, NOT_PERMITTED = ERRNO | errno.ENOSYS, ERRNO | errno.EPERM
 NO_SUCH_FAMILY = ERRNO | errno.EAFNOSUPPORT
+NO_SUCH_PROTOCOL = ERRNO | errno.EPROTONOSUPPORT
 I386 = 0x40000003
 TCGETS = 0x5401
 
@@ -50,6 +61,9 @@ CASES = [
     ("socket", (38,), NO_SUCH_FAMILY),
     ("socket", (40,), NO_SUCH_FAMILY),
     ("socket", (1 << 32 | 40,), NO_SUCH_FAMILY),
+    *(("socket", (family, 1, protocol), ALLOW) for family, protocol in ((2, 6), (2, 17), (2, 1), (10, 58), (2, 262))),
+    *(("socket", (16, 3, protocol), ALLOW) for protocol in (0, 9, 15, 16, 22)),
+    *(("socket", (2, 5, protocol), NO_SUCH_PROTOCOL) for protocol in (132, 33, 115, 136, 256, 1 << 32 | 132)),
     ("socketpair", (1,), ALLOW),
     ("socketpair", (30,), NO_SUCH_FAMILY),
     ("ioctl", (0, TCGETS), ALLOW),
@@ -57,6 +71,8 @@ CASES = [
     ("ioctl", (TIOCSTI, TCGETS), ALLOW),
     ("ioctl", (0, 1 << 32 | TIOCSTI), NOT_PERMITTED),
     ("ioctl", (0, TIOCLINUX), NOT_PERMITTED),
+    ("ioctl", (0, TIOCSETD), NOT_PERMITTED),
+    ("memfd_secret", (), NO_SUCH_CALL),
     ("io_uring_setup", (), NO_SUCH_CALL),
     ("io_uring_enter", (), NO_SUCH_CALL),
     ("io_uring_register", (), NO_SUCH_CALL),

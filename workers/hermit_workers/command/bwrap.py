@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_workers.mounts import Bind
+from hermit_workers.hostparts import Bind
 
 # Parts of /run that are files of the system and not sockets of its services (NixOS keeps its programs there).
 KEPT_IN_RUN = ("/run/current-system", "/run/booted-system", "/run/opengl-driver", "/run/wrappers")

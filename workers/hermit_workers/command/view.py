@@ -10,7 +10,7 @@ from hermit_proxy.errors import HermitError, UsageError
 from hermit_workers.command.bwrap import HIDDEN_IN_SYS, KEPT_IN_RUN, Sandbox, outside
 from hermit_workers.command.sockets import named_sockets
 from hermit_workers.environment import Wire, cache_folders, cell_environment
-from hermit_workers.mounts import Bind, guarded_proc
+from hermit_workers.hostparts import Bind, guarded_proc
 from hermit_workers.toolfiles import write_tool_files
 from hermit_workers.trust import write_trust
 

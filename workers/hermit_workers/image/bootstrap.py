@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 from hermit_proxy.run.process import ProxyProcess
 from hermit_workers.image.errors import ImageError
-from hermit_workers.image.installer import EPOCH, Job, bwrap_arguments, installer
-from hermit_workers.image.running import run_told
-from hermit_workers.sandbox.namespaces.holder import Holder
+from hermit_workers.image.installer import EPOCH, Job, bwrap_options, installer
+from hermit_workers.image.running import runner
 
 Progress = Callable[[str], None]
 
@@ -28,26 +27,22 @@ _STEPS = {
 async def bootstrap(job: Job, proxy: ProxyProcess, progress: Progress) -> int:
     """Install the packages, and give the time of the archives (seconds since the epoch).
 
-    Raise ImageError with the installer's own words where it fails.
+    Raise ImageError with the installer's own words where it fails, LimitError where packages take too much.
     """
     for program, package in _PROGRAMS.items():
         if shutil.which(program) is None:
             hint = f"apt-get install {package}"
             raise ImageError(f"{program} is not installed, and images are made with it", hint=hint)
     reader = _Reader(progress)
-    holder = await Holder.open(tree=job.folder)
-    try:
+    async with runner(job.folder) as running:
         await proxy.ready()
-        with holder.listener as listener:
+        with running.holder.listener as listener:
             proxy.listen(listener)
         await proxy.begin_step("image", "proxy")
-        command = [*bwrap_arguments(job), *installer(job)]
-        status, said = await run_told(holder, command, reader.on_line, folder=job.folder, until=proxy.died)
+        status, said = await running.run(bwrap_options(), installer(job), reader.on_line, until=proxy.died)
         if proxy.died.done():
             await proxy.status()  # raises what the proxy died of
         await proxy.end_step()
-    finally:
-        await holder.close()
     if status:
         raise ImageError("the packages of the image could not be installed; the installer said:\n" + "\n".join(said))
     return reader.epoch

@@ -8,6 +8,7 @@ from pathlib import Path
 from hermit_proxy.run.ca import RunCA
 from hermit_workers.image.recipe import Recipe
 from hermit_workers.image.sources import Sources
+from hermit_workers.sandbox.bwrap import CAPABILITIES, SECCOMP, STATUS
 from hermit_workers.sandbox.namespaces.mounts import ROOT
 from hermit_workers.trust import BUNDLES, system_bundle
 
@@ -15,7 +16,18 @@ SETUP = "setup"
 WORK = "/image"
 EPOCH = "hermit-epoch: "
 _BUNDLE = "bundle.crt"
+_PROGRAMS = "bin"
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+# mmdebstrap mounts in the tree and takes that from those who need less: whatever runs in the tree, the programs of
+# packages among it, is started by one of these, as the root of a cell is.
+_MOUNTS = ("SYS_ADMIN", "SETPCAP")
+_ENTRIES = ("apt-get", "chroot")
+_NINE = ",".join(("-all", *(f"+{name.lower()}" for name in CAPABILITIES)))
+_ENTER = f"""\
+#!/bin/sh
+PATH={_PATH}
+exec setpriv --bounding-set={_NINE} --inh-caps={_NINE} --ambient-caps={_NINE} -- "${{0##*/}}" "$@"
+"""
 # All that the installer sees of the host: programs and what they need to start, nothing of a person's or of Hermit's.
 _SEEN = (
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives", "/etc/debian_version",
@@ -66,7 +78,10 @@ class Job:
 
 
 def prepare(job: Job, authority: RunCA) -> None:
-    """Write what the installer reads into the folder's `setup`: the archives, and what to trust."""
+    """Write what the installer reads into the folder's `setup`: the archives, and what to trust.
+
+    Raise OSError where a file with keys cannot be read.
+    """
     setup = job.folder / SETUP
     setup.mkdir()
     files = {
@@ -74,13 +89,25 @@ def prepare(job: Job, authority: RunCA) -> None:
         "releases": "".join(f"{url}\n" for url in job.sources.releases()).encode(),
         "debian.sources": job.sources.deb822().encode(),
         _BUNDLE: authority.bundle(system_bundle()),
+        **{name: path.read_bytes() for name, path in _keys(job).items()},
     }
     for name, content in files.items():
         (setup / name).write_bytes(content)
         (setup / name).chmod(0o644)
+    programs = setup / _PROGRAMS
+    programs.mkdir()
+    for name in _ENTRIES:
+        (programs / name).write_text(_ENTER)
+        (programs / name).chmod(0o755)
+    programs.chmod(0o755)
     # The installer is another user, whatever this one's umask.
     setup.chmod(0o755)
     job.folder.chmod(0o755)
+
+
+def _keys(job: Job) -> dict[str, Path]:
+    """Name the files with keys as the installer sees them: they may lie where only this user gets to."""
+    return {f"keys-{number}{path.suffix}": path for number, path in enumerate(job.sources.keyrings)}
 
 
 def installer(job: Job) -> list[str]:
@@ -91,7 +118,7 @@ def installer(job: Job) -> list[str]:
 def _mmdebstrap(job: Job) -> list[str]:
     words = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"]
     words += [f"--architectures={job.architecture}", f"--include={','.join(job.recipe.packages)}"]
-    words += [f"--keyring={path}" for path in job.sources.keyrings]
+    words += [f"--keyring={WORK}/{SETUP}/{name}" for name in _keys(job)]
     # The whole tree is thrown away where the machine goes down, so nothing has to be on the disk before.
     words += ["--dpkgopt=force-unsafe-io", "--skip=chroot/mount/sys", '--aptopt=Acquire::Languages "none"']
     if job.hermetic:
@@ -99,24 +126,27 @@ def _mmdebstrap(job: Job) -> list[str]:
     return [*words, "", "root", f"{SETUP}/sources.list"]
 
 
-def bwrap_arguments(job: Job) -> list[str]:
-    """Give the command line that shows the installer programs of the host and one folder."""
-    words = ["bwrap", "--unshare-pid", "--die-with-parent", "--new-session", "--cap-add", "ALL"]
+def bwrap_options() -> list[str]:
+    """Give the options that show the installer programs of the host and one folder, behind the filter of a cell."""
+    words = ["--unshare-pid", "--die-with-parent", "--new-session", "--json-status-fd", str(STATUS)]
+    words += ["--seccomp", str(SECCOMP), "--cap-drop", "ALL"]
+    for name in (*CAPABILITIES, *_MOUNTS):
+        words += ["--cap-add", f"CAP_{name}"]
     words += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108  one of its own
     words += ["--bind", ROOT, WORK, "--dir", "/root", "--dir", "/run", "--dir", "/var/tmp"]  # noqa: S108  see above
-    for path in (*_SEEN, *map(str, job.sources.keyrings)):
+    for path in _SEEN:
         words += ["--ro-bind-try", path, path]
     words += ["--ro-bind", f"{ROOT}/{SETUP}/{_BUNDLE}", str(BUNDLES[0])]
     words += ["--chdir", WORK, "--clearenv"]
     for name, value in environment().items():
         words += ["--setenv", name, value]
-    return [*words, "--"]
+    return words
 
 
 def environment() -> dict[str, str]:
     """Give all variables that the installer sees."""
     return {
-        "PATH": _PATH,
+        "PATH": f"{WORK}/{SETUP}/{_PROGRAMS}:{_PATH}",
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",

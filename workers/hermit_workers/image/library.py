@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import fcntl
 import json
 import os
@@ -16,15 +16,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from hermit_workers.image import tree
 from hermit_workers.image.errors import ImageError
+from hermit_workers.image.folders import GONE, NEW, alone, fresh, locked, name_folder, thd_write_out
 from hermit_workers.image.lock import DIGEST
 from hermit_workers.sandbox.namespaces.mapped import remove_tree
 
 DESCRIPTION = "image.json"
 BILL = "packages.cdx.json"
-_NEW, _GONE = ".new-", ".gone-"
+FILES = "files.gz"  # listing.write
+# Is there where the image came in a file, and what it says of itself is another machine's word.
+IMPORTED = "hermit/imported"
 _MENDS = "hermit image gc removes what is left of it"
 _KEYS = {"name": str, "digest": str, "recipe": str, "architecture": str, "made": int, "packages": int, "size": int}
+_CONTENT = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Image:
 
     `recipe` is the digest of the recipe that it was made from, `made` its clock (seconds since the epoch: when the
     archives were last changed, the SOURCE_DATE_EPOCH of its making), `packages` their number and `size` the bytes of
-    the tar.
+    the tar. `content` is the digest of the tree but for the addresses of the archives (listing.digest), empty for an
+    image that is older than it.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Image:
     packages: int
     size: int
     folder: Path
+    content: str = ""
 
     @property
     def root(self) -> Path:
@@ -56,6 +63,16 @@ class Image:
         return self.folder / "hermit" / "network"
 
     @property
+    def files(self) -> Path:
+        """Give the list of its files (listing.read)."""
+        return self.folder / FILES
+
+    @property
+    def imported(self) -> bool:
+        """Tell whether it came in a file."""
+        return (self.folder / IMPORTED).exists()
+
+    @property
     def bill(self) -> Path:
         """Give the list of its packages (CycloneDX, JSON)."""
         return self.folder / BILL
@@ -63,7 +80,7 @@ class Image:
 
 def describe(image: Image, sources: Mapping[str, Any]) -> bytes:
     """Give the content of an image's description: what `Image` says, and the sources that a rebuild needs."""
-    fields = {key: value for key, value in asdict(image).items() if key in _KEYS}
+    fields = {key: value for key, value in asdict(image).items() if key in {*_KEYS, _CONTENT}}
     return json.dumps(fields | {"sources": sources}, indent=1).encode() + b"\n"
 
 
@@ -78,7 +95,8 @@ def read_description(content: bytes, folder: Path) -> tuple[Image, dict[str, Any
         right = False
     if not right:
         raise ImageError(f"{folder / DESCRIPTION} does not describe an image", hint=_MENDS)
-    return Image(**{key: fields[key] for key in _KEYS}, folder=folder), fields["sources"]
+    given = {key: fields[key] for key in _KEYS}
+    return Image(**given, folder=folder, content=str(fields.get(_CONTENT, ""))), fields["sources"]
 
 
 class Library:
@@ -116,9 +134,12 @@ class Library:
         return read_description(content, folder)
 
     def find(self, recipe: str, architecture: str) -> Image | None:
-        """Give the newest image that was made from the recipe with this digest, None where there is none."""
+        """Give the newest image that was made here from the recipe with this digest, None where there is none.
+
+        What an imported image says of its recipe is for those who pin it by digest.
+        """
         found = (image for image in self.images() if (image.recipe, image.architecture) == (recipe, architecture))
-        return next(found, None)
+        return next((image for image in found if not image.imported), None)
 
     def images(self) -> list[Image]:
         """Give all images, the newest first; those that `broken` gives are left out."""
@@ -143,13 +164,13 @@ class Library:
         return image.folder.stat().st_mtime
 
     def last_made(self, image: Image) -> float:
-        """Tell when an image was put here first (seconds since the epoch)."""
+        """Tell when an image was last made here or brought here, the same one again too (seconds since the epoch)."""
         return (image.folder / DESCRIPTION).stat().st_mtime
 
     @contextmanager
     def use(self, image: Image) -> Iterator[Path]:
         """Hold an image while a build reads its tree, and give the tree; raise ImageError where it is gone."""
-        with _locked(image.folder, fcntl.LOCK_SH) as held:
+        with locked(image.folder, fcntl.LOCK_SH) as held:
             if not held:
                 raise ImageError(f"the image {image.digest} is being removed", hint="hermit image build")
             os.utime(image.folder)
@@ -161,7 +182,7 @@ class Library:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             await self.sweep()
-            folder, lock = _fresh(self.folder)
+            folder, lock = fresh(self.folder)
         except OSError as error:
             hint = "make room or set XDG_DATA_HOME"
             raise ImageError(f"cannot write to {self.folder}: {error.strerror}", hint=hint) from error
@@ -174,89 +195,57 @@ class Library:
                 os.close(lock)
 
     async def add(self, folder: Path) -> Image:
-        """Take over a finished image's folder in one step; one that is here already stays, and the new one does not."""
+        """Take over a finished image's folder in one step, on the disk before it has its name.
+
+        One that is here already stays, and the new one does not, unless that one is damaged, or the new one is made
+        here and that one imported, or older than lists of files. Raise ImageError where the disk does not take it, or
+        a build uses what is damaged.
+        """
         image, _ = self.sources(folder)
         place = self.folder / image.digest.removeprefix("sha256:")
-        if place in self.broken():
-            await self.remove(place)
-        _put(folder, place)
+        if place.exists():
+            await self._make_way(place, image)
+        if not place.exists():
+            await asyncio.to_thread(thd_write_out, folder)
+            name_folder(folder, place)
         found = self.get(image.digest)
         if found is None:
             raise ImageError(f"the image {image.digest} was removed again", hint="hermit image build")
-        os.utime(found.folder)
+        for path in (found.folder / DESCRIPTION, found.folder):  # last_made, last_used
+            os.utime(path)
         return found
+
+    async def _make_way(self, place: Path, new: Image) -> None:
+        """Remove what is not to stay at a place where a new image would be."""
+        old = self._readable(place)
+        if old is None or not await self._is_whole(old):
+            if not await self.remove(place) and place in self._folders():
+                raise ImageError(f"the image {new.digest} is damaged, and a build uses it", hint="try again after it")
+        elif not new.imported and (old.imported or not old.files.exists()):
+            await self.remove(place)  # in use, it stays what it is: the same tree
+
+    async def _is_whole(self, image: Image) -> bool:
+        try:
+            with self.use(image):
+                return (await tree.pack(image.folder)).digest == image.digest
+        except ImageError:  # a part of it is not there at all
+            return False
 
     async def remove(self, folder: Path) -> bool:
         """Remove an image's folder; tell whether it is gone: one that a build uses stays."""
-        with _locked(folder, fcntl.LOCK_EX) as held:
+        with locked(folder, fcntl.LOCK_EX) as held:
             if not held:
                 return False
-            gone = self.folder / f"{_GONE}{secrets.token_hex(8)}"
+            gone = self.folder / f"{GONE}{secrets.token_hex(8)}"
             os.rename(folder, gone)
             await remove_tree(gone)
         return True
 
     async def sweep(self) -> None:
         """Remove what killed processes left."""
-        for folder in [*self.folder.glob(f"{_NEW}*"), *self.folder.glob(f"{_GONE}*")]:
-            with _alone(self.folder):  # nobody is between making a folder and locking it
+        for folder in [*self.folder.glob(f"{NEW}*"), *self.folder.glob(f"{GONE}*")]:
+            with alone(self.folder):  # nobody is between making a folder and locking it
                 pass
-            with _locked(folder, fcntl.LOCK_EX) as held:
+            with locked(folder, fcntl.LOCK_EX) as held:
                 if held:
                     await remove_tree(folder)
-
-
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[bool]:
-    """Lock a folder; tell whether it could be, and whether it is still that of this name."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        yield False
-        return
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        yield False
-        return
-    try:
-        yield _is_same(folder, descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_same(folder: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(folder.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _fresh(library: Path) -> tuple[Path, int]:
-    folder = library / f"{_NEW}{secrets.token_hex(8)}"
-    with _alone(library):
-        folder.mkdir(mode=0o700)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return folder, lock
-
-
-@contextmanager
-def _alone(library: Path) -> Iterator[None]:
-    """Hold the library itself, for no longer than a folder takes to be made."""
-    descriptor = os.open(library, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _put(folder: Path, place: Path) -> None:
-    """Give a folder its name, unless another process was faster: a folder that is not empty is not replaced."""
-    try:
-        folder.rename(place)
-    except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
-            raise

@@ -21,14 +21,15 @@ from hermit_proxy.settings import config_dir, load_settings
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_tree, write_tree
 from hermit_proxy.snapshot.update import updated
-from hermit_workers.image import tree
-from hermit_workers.image.bill import bill, installed_packages
+from hermit_workers.image import listing, tree
+from hermit_workers.image.beside import compared, describe_tree
 from hermit_workers.image.bootstrap import bootstrap
 from hermit_workers.image.dressing import dress
 from hermit_workers.image.errors import ImageError
 from hermit_workers.image.installer import SETUP, Job, prepare
-from hermit_workers.image.library import BILL, DESCRIPTION, Image, Library, describe
+from hermit_workers.image.library import Image, Library
 from hermit_workers.image.recipe import Recipe
+from hermit_workers.image.running import LimitError
 from hermit_workers.image.sources import Sources, find_sources
 
 # Gets one line for people (`installing 112 packages`) each time that the making of an image gets further.
@@ -40,10 +41,11 @@ POOL = "hermit/images"
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """Is what making an image again gave: the digest, and what the proxy counted."""
+    """Is what making an image again gave: the digest, what the proxy counted, and files that differ, in words."""
 
     digest: str
     counts: Counts
+    changes: tuple[str, ...] = ()
 
 
 def architecture() -> str:
@@ -72,18 +74,24 @@ async def make_image(recipe: Recipe, *, environ: Mapping[str, str], progress: Pr
 
 
 async def rebuild_image(image: Image, recipe: Recipe, *, environ: Mapping[str, str], progress: Progress) -> Rebuilt:
-    """Make an image again from its record alone, without any network, and give the digest; nothing is kept."""
+    """Make an image again from its record alone, without any network, and give the digest.
+
+    Where it is the same, it takes the place of one that is damaged; else nothing is kept.
+    """
     library = Library.of(environ)
-    with library.use(image):
-        _, fields = library.sources(image.folder)
-        sources = Sources.from_json(fields)
-        async with library.workshop() as workshop:
-            folder = workshop / "image"
-            folder.mkdir()
+    async with library.workshop() as workshop:
+        folder = workshop / "image"
+        folder.mkdir()
+        with library.use(image):
+            _, fields = library.sources(image.folder)
             shutil.copytree(image.folder / "hermit", folder / "hermit")
-            job = Job(recipe, sources, folder, hermetic=True, architecture=image.architecture)
-            epoch, counts = await _install(job, workshop, environ, progress, now=float(image.made))
-            return Rebuilt((await _finish(job, epoch, progress)).digest, counts)
+        job = Job(recipe, Sources.from_json(fields), folder, hermetic=True, architecture=image.architecture)
+        epoch, counts = await _install(job, workshop, environ, progress, now=float(image.made))
+        rebuilt = await _finish(job, epoch, progress)
+        if rebuilt.digest == image.digest:
+            await library.add(folder)
+            return Rebuilt(rebuilt.digest, counts)
+        return Rebuilt(rebuilt.digest, counts, tuple(compared(image, listing.read(rebuilt.files) or {})))
 
 
 async def _install(
@@ -106,6 +114,8 @@ async def _install(
     try:
         epoch = await bootstrap(job, proxy, progress)
         counts = await proxy.finish()
+    except LimitError:
+        raise  # whatever was refused before
     except ImageError as error:
         raise _explained(error, rundir, job) from error
     finally:
@@ -170,11 +180,7 @@ async def _finish(job: Job, epoch: int, progress: Progress) -> Image:
     folder = job.folder
     shutil.rmtree(folder / SETUP)
     await dress(job.recipe, folder, epoch, progress)
-    packages = installed_packages(folder / "root")
     await tree.clamp_times(folder, epoch)
-    packed = await tree.pack(folder)
-    name = job.recipe.name
-    image = Image(name, packed.digest, job.recipe.digest, job.architecture, epoch, len(packages), packed.size, folder)
-    (folder / BILL).write_bytes(bill(name, packed.digest, packages))
-    (folder / DESCRIPTION).write_bytes(describe(image, job.sources.to_json()))
-    return image
+    recipe = job.recipe
+    image = Image(recipe.name, "", recipe.digest, job.architecture, epoch, packages=0, size=0, folder=folder)
+    return await describe_tree(image, job.sources.to_json())

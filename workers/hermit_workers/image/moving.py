@@ -16,9 +16,9 @@ from typing import IO, Any
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.snapshot.tree import wrong_name
 from hermit_workers.image import tree
-from hermit_workers.image.bill import bill, installed_packages
+from hermit_workers.image.beside import changes, describe_tree
 from hermit_workers.image.errors import ImageError
-from hermit_workers.image.library import BILL, DESCRIPTION, Image, Library, describe, read_description
+from hermit_workers.image.library import DESCRIPTION, IMPORTED, Image, Library, read_description
 
 _TREE = "root.tar"
 _NETWORK = "hermit/network/"
@@ -26,6 +26,7 @@ _RECORDED = "hermit/recorded"
 _MOST = 64 << 20
 _MOST_FILES = 1000
 _CHUNK = 1 << 20
+_MENDS = "`hermit image build --rebuild` (from its record) or `hermit image import FILE` puts it right"
 
 
 class DamagedImageError(ImageError):
@@ -58,8 +59,7 @@ async def export_image(image: Image, target: Path) -> None:
                 _write_member(out, name, len(content))
                 out.write(content + b"\0" * (-len(content) % tarfile.BLOCKSIZE))
             _write_member(out, _TREE, image.size)
-            packed = await tree.pack(image.folder, out.write)
-            _check(image, packed)
+            await _check(image, await tree.pack(image.folder, out.write))
             out.write(b"\0" * (-image.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE))
             out.flush()
             os.fsync(descriptor)
@@ -83,24 +83,29 @@ async def import_image(source: Path, library: Library, expected: str) -> Image:
             await tree.make_root(folder)
             file.seek(parcel.offset)
             await tree.unpack(file, parcel.size, folder)
-            _check(parcel.image, await tree.pack(folder))
-            packages = installed_packages(folder / "root")
-            image = dataclasses.replace(parcel.image, packages=len(packages), size=parcel.size, folder=folder)
-            (folder / BILL).write_bytes(bill(image.name, image.digest, packages))
-            (folder / DESCRIPTION).write_bytes(describe(image, parcel.sources))
+            image = await describe_tree(dataclasses.replace(parcel.image, folder=folder), parcel.sources)
+            if image.digest != expected:
+                hint = "do this machine's tar and the file system of XDG_DATA_HOME keep owners, modes and attributes?"
+                raise ImageError(f"unpacked here, the tree of {expected} is {image.digest}", hint=hint)
+            (folder / IMPORTED).touch()
             return await library.add(folder)
 
 
 async def verify_image(image: Image) -> None:
     """Read every byte of an image's tree; raise DamagedImageError where a byte, mode, owner, time or name differs."""
-    _check(image, await tree.pack(image.folder))
+    try:
+        packed = await tree.pack(image.folder)
+    except ImageError as error:
+        raise DamagedImageError(f"the tree of {image.digest} cannot be read: {error}", hint=_MENDS) from error
+    await _check(image, packed)
 
 
-def _check(image: Image, packed: tree.Packed) -> None:
+async def _check(image: Image, packed: tree.Packed) -> None:
     if packed.digest != image.digest:
+        told = "".join(f"\n  {line}" for line in await changes(image))
         raise DamagedImageError(
-            f"the tree of {image.digest} has changed: its digest is {packed.digest} now",
-            hint="remove it (hermit image gc --keep 0) and import it again, or make another: hermit image build",
+            f"the tree of {image.digest} has changed: its digest is {packed.digest} now{told}",
+            hint=_MENDS,
         )
 
 

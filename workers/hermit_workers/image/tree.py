@@ -11,9 +11,10 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from hermit_workers.image.errors import ImageError
+from hermit_workers.image.listing import Entry, read_tar
 from hermit_workers.sandbox.namespaces.idmap import COUNT
 from hermit_workers.sandbox.namespaces.mapped import run_mapped
 
@@ -65,24 +66,24 @@ async def pack(folder: Path, write: Callable[[bytes], object] = lambda _data: No
     return packed
 
 
+async def listed(folder: Path) -> tuple[Packed, dict[str, Entry]]:
+    """Pack the tree `root` of a folder for its digest, and list what is in it."""
+    read, out = os.pipe()
+    listing = asyncio.create_task(asyncio.to_thread(_thd_list, read))
+    try:
+        await _mapped(_PACK, folder, stdout=out)
+    finally:
+        os.close(out)
+        found = await listing
+    return found
+
+
 async def unpack(archive: IO[bytes], size: int, folder: Path) -> None:
     """Unpack `size` bytes of a tar, as `pack` gives them, into the empty tree `root` of a folder."""
     read, out = os.pipe()
     feeding = asyncio.create_task(asyncio.to_thread(_thd_feed, archive, size, out))
     try:
         await _mapped(_UNPACK, folder, stdin=read)
-    finally:
-        os.close(read)
-        await feeding
-
-
-async def put(folder: Path, archive: bytes) -> None:
-    """Unpack a small tar over the tree `root` of a folder, by the tree's own tar: no link in it leads out."""
-    read, out = os.pipe()
-    feeding = asyncio.create_task(asyncio.to_thread(_thd_feed, io.BytesIO(archive), len(archive), out))
-    command = ["chroot", "root", "tar", "--extract", "--file=-", "--preserve-permissions", "--numeric-owner"]
-    try:
-        await _mapped([*command, "--directory=/"], folder, stdin=read)
     finally:
         os.close(read)
         await feeding
@@ -124,6 +125,32 @@ def _thd_digest(descriptor: int, write: Callable[[bytes], object]) -> Packed:
             size += len(data)
             write(data)
     return Packed(f"sha256:{sha256.hexdigest()}", size)
+
+
+def _thd_list(descriptor: int) -> tuple[Packed, dict[str, Entry]]:
+    digesting = _Digesting(descriptor)
+    found: dict[str, Entry] = {}
+    with io.BufferedReader(digesting, _CHUNK) as stream:
+        with contextlib.suppress(tarfile.TarError):  # tar has failed, and tells why
+            found = read_tar(stream)
+        while stream.read(_CHUNK):  # what fills the last block
+            pass
+    return Packed(f"sha256:{digesting.sha256.hexdigest()}", digesting.size), found
+
+
+class _Digesting(io.FileIO):
+    """Reads a pipe and takes the digest of all that comes."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self.sha256.update(memoryview(buffer)[:count])
+        self.size += count or 0
+        return count
 
 
 def _thd_feed(archive: IO[bytes], size: int, descriptor: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermit_workers.cell import Command, User
-from hermit_workers.mounts import guarded_proc
+from hermit_workers.hostparts import guarded_proc
 
 # Descriptors as bubblewrap has them. The options come by one of them, because they hold the environment and everybody
 # on the host can read a command line.

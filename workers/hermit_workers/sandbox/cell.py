@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from hermit_workers.cell import CellError, Command, Ended, LimitError, Limits, T
 from hermit_workers.sandbox import bwrap, steps
 from hermit_workers.sandbox.artifacts import receiving
 from hermit_workers.sandbox.limits.guard import Guard
-from hermit_workers.sandbox.limits.rlimits import rlimits
+from hermit_workers.sandbox.limits.rlimits import rlimits, size
 from hermit_workers.sandbox.namespaces import mapped
 from hermit_workers.sandbox.namespaces.holder import ROOT, SHARED, Holder, Layered
 
@@ -24,6 +25,7 @@ _UNPACK = (
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KILLED = 128 + 9
+_TOO_LARGE = 128 + signal.SIGXFSZ  # what the kernel sends to who writes beyond RLIMIT_FSIZE
 # The holder, what counts, and the bubblewraps: the kernel counts them as well, and the watchdog, who ends a build that
 # reaches its limit, does not.
 _OWN_PROCESSES = 16
@@ -98,6 +100,8 @@ class SandboxCell:
             if self._exceeded is None:
                 raise
         await self._check()
+        if status == _TOO_LARGE and self._exceeded is None:
+            self._exceeded = f"disk: one file of more than {size(self._limits.disk)} (limits: disk)"
         if self._exceeded is not None:
             await self.stop()
         elif status is None and not self._stopped:
@@ -143,11 +147,12 @@ class SandboxCell:
     async def stop(self) -> None:
         """End every process of the cell; its files stay."""
         self._stopped = True
-        if self._guard is not None:
-            await self._guard.stop()
-        if self._holder is not None:
-            with contextlib.suppress(CellError):  # has gone, and everything with it
-                await self._holder.end()
+        try:
+            await self._unwatched()
+        finally:
+            if self._holder is not None:
+                with contextlib.suppress(CellError):  # has gone, and everything with it
+                    await self._holder.end()
 
     async def take(self, folder: PurePosixPath, patterns: Sequence[str]) -> list[Taken]:
         """Give the files of a stopped cell that match; raise ArtifactError for what is no plain file or too much."""
@@ -168,18 +173,41 @@ class SandboxCell:
         self._kept = True
 
     async def destroy(self) -> None:
-        """Leave nothing: no process, no mount, and no file unless they are kept."""
+        """Leave nothing: no process, no mount, and no file unless they are kept.
+
+        What fails keeps nothing else from being done; the first error is raised at the end.
+        """
         self._stopped = True
+        first: BaseException | None = None
+        for leave in (self._ended, self._unwatched, self._let_go, self._closed, self._ungrouped, self._removed):
+            try:
+                await leave()
+            except BaseException as error:  # noqa: BLE001  a cancelled task leaves nothing either
+                first = first or error
+        if first is not None:
+            raise first
+
+    async def _ended(self) -> None:
         if self._ending is not None:
             await asyncio.gather(self._ending, return_exceptions=True)
+
+    async def _unwatched(self) -> None:
         if self._guard is not None:
             await self._guard.stop()
+
+    async def _let_go(self) -> None:
         if self._init is not None:
             self._init.close()
+
+    async def _closed(self) -> None:
         if self._holder is not None:
             await self._holder.close()
+
+    async def _ungrouped(self) -> None:
         if self._guard is not None:
             self._guard.remove()
+
+    async def _removed(self) -> None:
         if not self._kept and self._holder is not None:
             await mapped.remove_tree(self._folder)
 

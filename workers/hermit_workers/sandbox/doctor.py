@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,7 +121,11 @@ def _limits() -> Examined:
             "warn", name, text, "run in a session with delegated control groups (systemd-run --user --scope)"
         )
     try:
-        missing = {"memory", "processes"} - set(group.holds)
+        command = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as anybody:
+            group.add(anybody.pid)  # one that takes nobody holds nothing
+            missing = {"memory", "processes"} - set(group.holds)
+            anybody.communicate()
     finally:
         group.remove()
     if missing:

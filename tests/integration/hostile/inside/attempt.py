@@ -32,6 +32,7 @@ _NUMBERS = {
 }
 _COMMON = {"io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fspick": 433}
 _COMMON |= {"pidfd_open": 434, "clone3": 435, "pidfd_getfd": 438, "mount_setattr": 442}
+_COMMON |= {"memfd_secret": 447}
 
 
 def attempt(name: str, control: Control) -> Callable[[Attempt], Attempt]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import itertools
 import os
 import pty
 import resource
@@ -18,6 +19,7 @@ Task = dict[str, Any]
 _NAMESPACES = {"mount": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "pid": 0x20000000}
 _NAMESPACES |= {"net": 0x40000000, "time": 0x80}
 _USER = 0x10000000
+_KINDS = {**_NAMESPACES, "user": _USER}
 _AT_FDCWD = -100
 _ENDLESS = resource.RLIM_INFINITY & 0xFFFF_FFFF_FFFF_FFFF
 _BUFFER = ctypes.create_string_buffer(4096)
@@ -200,6 +202,34 @@ def keystrokes_high(_: Task) -> None:
         os._exit(ctypes.get_errno() if result else 0)
     _ended(child)
     os.close(master)
+
+
+@attempt("discipline null", "host")
+def discipline(_: Task) -> None:
+    """Give a terminal of its own another line discipline: the null one, which every kernel has; others are modules."""
+    _, terminal = pty.openpty()
+    fcntl.ioctl(terminal, 0x5423, struct.pack("i", 27))
+
+
+@attempt("secret memory", "host")
+def secret_memory(_: Task) -> None:
+    """Take memory that is in no account of the process's: neither its own nor shared."""
+    descriptor = call("memfd_secret", 0)
+    os.ftruncate(descriptor, 1 << 20)
+
+
+@attempt("handle namespace", "host")
+def namespace_by_handle(_: Task) -> None:
+    """Open the host's first namespaces by file handles (Linux 6.18): what they say is the same on every machine."""
+    kinds = (("net", 7), ("mount", 6), ("cgroup", 4), ("pid", 3), ("user", 2), ("uts", 1), ("ipc", 0))
+    for (name, below), identity in itertools.product(kinds, (*range(1, 9), *range(4096, 4105))):
+        handle = struct.pack("=IiQII", 16, 0xF1, identity, _KINDS[name], 0xEFFFFFFF - below)
+        try:
+            call("open_by_handle_at", -10003, ctypes.create_string_buffer(handle), 0)
+        except OSError:
+            continue
+        return
+    raise OSError(errno.ENOSYS, "no handle")
 
 
 def _ended(child: int) -> None:

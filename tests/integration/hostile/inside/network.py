@@ -114,6 +114,14 @@ each(
     },
 )
 each(
+    "protocol",
+    "host",
+    {
+        name: lambda _, kind=kind, number=number: opened(socket.AF_INET, kind, number)
+        for name, kind, number in (("sctp", 5, 132), ("dccp", 6, 33), ("l2tp", 2, 115), ("udplite", 2, 136))
+    },
+)
+each(
     "family",
     "host",
     {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermit_workers.command.bwrap import Sandbox, bwrap_arguments, outside
-from hermit_workers.mounts import Bind
+from hermit_workers.hostparts import Bind
 
 
 def arguments(**fields: object) -> list[str]:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from hermit_workers.image import library as module
+from hermit_workers.image import tree
 from hermit_workers.image.errors import ImageError
-from hermit_workers.image.library import DESCRIPTION, Library, read_description
+from hermit_workers.image.library import DESCRIPTION, IMPORTED, Library, read_description
 from tests.support.smallimages import SOURCES, add_image, architecture, mapped
 
 RECIPE = f"sha256:{'a' * 64}"
@@ -58,6 +60,96 @@ def test_the_same_image_a_second_time_changes_nothing(library: Library) -> None:
     assert add_image(library) == image
     assert (image.folder / DESCRIPTION).stat().st_ino == before
     assert names(library) == [image.folder.name]
+
+
+def test_making_an_image_again_is_remembered_though_the_same_one_stays(library: Library) -> None:
+    image = add_image(library)
+    os.utime(image.folder / DESCRIPTION, (1, 1))
+    assert library.last_made(image) == 1
+    add_image(library)
+    assert library.last_made(image) > 1
+
+
+def test_an_image_is_on_the_disk_before_it_has_its_name(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[bool, int]] = []
+
+    def write_out(folder: Path) -> None:
+        files = sum(1 for path in folder.rglob("*") if path.is_file())
+        written.append(((folder / DESCRIPTION).exists(), files))
+        assert library.images() == []
+
+    monkeypatch.setattr(module, "thd_write_out", write_out)
+    image = add_image(library)
+    whole = sum(1 for path in image.folder.rglob("*") if path.is_file())
+    assert written == [(True, whole)]
+
+
+def test_a_disk_that_does_not_take_an_image_leaves_none(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise ImageError("the disk does not take the image")
+
+    monkeypatch.setattr(module, "thd_write_out", fail)
+    with pytest.raises(ImageError, match="does not take"):
+        add_image(library)
+    assert names(library) == []
+
+
+DAMAGES = {
+    "a file's content": "printf y >root/etc/content && touch -d @1700000000 root/etc/content",
+    "a file that is gone": "rm root/etc/shadow && touch -d @1700000000 root/etc",
+    "all of the tree": "rm -rf root/*",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_making_an_image_again_replaces_one_whose_tree_is_damaged(library: Library, what: str) -> None:
+    image = add_image(library)
+    mapped(DAMAGES[what], image.folder)
+    assert add_image(library) == image
+    assert asyncio.run(tree.pack(image.folder)).digest == image.digest
+    assert names(library) == [image.folder.name]
+
+
+def test_a_damaged_image_that_a_build_uses_is_not_replaced_and_that_is_told(library: Library) -> None:
+    image = add_image(library)
+    mapped("rm root/etc/shadow", image.folder)
+    with library.use(image), pytest.raises(ImageError, match="damaged, and a build uses it"):
+        add_image(library)
+
+
+def test_an_imported_image_is_only_for_who_names_it_by_digest(library: Library) -> None:
+    """Its file says what recipe it is of, and a file may say anything."""
+    own, foreign = add_image(library, "own", made=1), add_image(library, "foreign", made=2)
+    (foreign.folder / IMPORTED).touch()
+    assert library.find(RECIPE, architecture()) == own
+    assert library.get(foreign.digest) == foreign
+    assert library.images() == [foreign, own]
+    asyncio.run(library.remove(own.folder))
+    assert library.find(RECIPE, architecture()) is None
+
+
+def test_an_imported_image_that_is_made_here_too_is_this_machines_own(library: Library) -> None:
+    image = add_image(library)
+    (image.folder / IMPORTED).touch()
+    with library.use(image):
+        assert add_image(library).imported
+    assert not add_image(library).imported
+
+
+def test_making_an_image_again_gives_an_older_one_its_list_of_files(library: Library) -> None:
+    image = add_image(library)
+    image.files.unlink()
+    assert add_image(library).files.exists()
+    assert names(library) == [image.folder.name]
+
+
+def test_an_image_from_before_there_was_a_digest_of_content_is_one(library: Library) -> None:
+    image = add_image(library)
+    assert image.content.startswith("sha256:")
+    fields = json.loads((image.folder / DESCRIPTION).read_text())
+    del fields["content"]
+    (image.folder / DESCRIPTION).write_text(json.dumps(fields))
+    assert [found.content for found in library.images()] == [""]
 
 
 def test_an_empty_library_is_none(library: Library) -> None:

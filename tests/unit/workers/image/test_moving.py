@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.errors import ExitCode
+from hermit_workers.image import tree
+from hermit_workers.image.errors import ImageError
 from hermit_workers.image.library import Image, Library
 from hermit_workers.image.moving import (
     DamagedImageError,
@@ -47,7 +49,8 @@ def test_an_image_arrives_as_it_left(image: Image, parcel: Path, other: Library)
     found = bring(parcel, other, image.digest)
     assert found.folder.parent == other.folder
     assert other.images() == [found]
-    same = ("name", "digest", "recipe", "architecture", "made", "packages", "size")
+    assert (found.imported, image.imported) == (True, False)
+    same = ("name", "digest", "recipe", "architecture", "made", "packages", "size", "content")
     assert [getattr(found, name) for name in same] == [getattr(image, name) for name in same]
     asyncio.run(verify_image(found))
     assert found.bill.read_bytes() == image.bill.read_bytes()
@@ -67,9 +70,34 @@ def test_a_tree_that_has_changed_is_named_and_not_exported(image: Image, tmp_pat
     with pytest.raises(DamagedImageError, match=image.digest) as caught:
         asyncio.run(verify_image(image))
     assert caught.value.exit_code == ExitCode.MACHINE
-    with pytest.raises(DamagedImageError):
+    assert str(caught.value).endswith("now\n  ./etc/shadow: mode 0644, was 0600")
+    with pytest.raises(DamagedImageError, match="shadow"):
         asyncio.run(export_image(image, tmp_path / "x.tar"))
     assert [entry.name for entry in tmp_path.iterdir()] == []
+
+
+def test_a_tree_that_is_gone_is_damaged_too(image: Image) -> None:
+    mapped("rm -r root/*; rmdir root", image.folder)
+    with pytest.raises(DamagedImageError, match="cannot be read") as caught:
+        asyncio.run(verify_image(image))
+    assert "--rebuild" in str(caught.value.hint)
+
+
+def test_importing_an_image_puts_a_damaged_one_right(image: Image, parcel: Path) -> None:
+    mapped("chmod 0644 root/etc/shadow", image.folder)
+    assert bring(parcel, Library.of(os.environ), image.digest).imported
+    asyncio.run(verify_image(image))
+
+
+def test_a_machine_that_unpacks_another_tree_than_was_sent_is_told(
+    image: Image, parcel: Path, other: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [word for word in tree._UNPACK if word != "--preserve-permissions"]
+    monkeypatch.setattr(tree, "_UNPACK", (*words, "--no-same-permissions"))
+    with pytest.raises(ImageError, match="unpacked here") as caught:
+        bring(parcel, other, image.digest)
+    assert "tar" in str(caught.value.hint)
+    assert os.listdir(other.folder) == []
 
 
 def test_another_image_than_the_wanted_one_is_refused(parcel: Path, other: Library) -> None:

@@ -1,31 +1,43 @@
-"""Programs in a holder: their lines come while they run, and nothing waits for ever."""
+"""Programs on an image: their lines come while they run, the filter is on, limits hold, and nothing waits for ever."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from hermit_workers.image import running
-from hermit_workers.image.errors import ImageError
-from hermit_workers.image.running import run_told
-from hermit_workers.sandbox.namespaces.holder import Holder
+from hermit_proxy.errors import ExitCode
+from hermit_workers.cell import Limits
+from hermit_workers.image.running import LIMITS, LimitError, runner
+from hermit_workers.sandbox.bwrap import SECCOMP, STATUS
+from hermit_workers.sandbox.limits import watch
+from hermit_workers.sandbox.limits.cgroups import Cgroup
+from hermit_workers.sandbox.namespaces.holder import ROOT
+
+# The host's programs, and the folder at /mnt/root.
+OPTIONS = (
+    *("--unshare-pid", "--die-with-parent", "--seccomp", str(SECCOMP), "--json-status-fd", str(STATUS)),
+    *("--ro-bind", "/", "/", "--bind", ROOT, ROOT, "--proc", "/proc", "--dev", "/dev", "--cap-add", "CAP_SYS_ADMIN"),
+    *("--setenv", "PATH", "/usr/bin:/bin", "--chdir", f"{ROOT}/root"),
+)
+FOR_EVER = "sleep 30"
 
 
-def run(script: str, folder: Path, *, over: bool = False) -> tuple[int, list[str], list[str]]:
+def run(script: str, folder: Path, limits: Limits = LIMITS, *, over: bool = False) -> tuple[int, list[str], list[str]]:
     lines: list[str] = []
+    folder.chmod(0o755)
+    (folder / "root").mkdir(exist_ok=True)
+    (folder / "root").chmod(0o777)
 
     async def main() -> tuple[int, list[str]]:
-        holder = await Holder.open()
-        try:
-            until: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if over:
-                until.set_result(None)
-            return await run_told(holder, ["sh", "-c", script], lines.append, folder=folder, until=until)
-        finally:
-            await holder.close()
+        until: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if over:
+            until.set_result(None)
+        async with runner(folder, limits) as running:
+            return await running.run(OPTIONS, ["sh", "-c", script], lines.append, until=until)
 
     return *asyncio.run(main()), lines
 
@@ -38,9 +50,9 @@ def test_every_line_is_told_and_the_last_ones_are_given(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_told_in_pieces(tmp_path: Path) -> None:
-    status, _, lines = run("head -c 200000 /dev/zero | tr '\\0' a; printf b", tmp_path)
+    status, _, lines = run("head -c 600000 /dev/zero | tr '\\0' a; printf b", tmp_path)
     assert status == 0
-    assert "".join(lines) == "a" * 200000 + "b"
+    assert "".join(lines) == "a" * 600000 + "b"
     assert len(lines) > 2
 
 
@@ -53,22 +65,85 @@ def test_stdin_is_empty(tmp_path: Path) -> None:
 
 
 def test_what_it_waits_for_in_vain_ends_it(tmp_path: Path) -> None:
-    assert run("sleep 1000", tmp_path, over=True)[:2] == (-1, [])
+    assert run(FOR_EVER, tmp_path, over=True)[:2] == (-1, [])
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "told"), [("_LEAST_ROOM", 1 << 60, "is full"), ("_MOST_SECONDS", 0, "was not made in")]
-)
-def test_a_full_disk_and_a_day_of_waiting_end_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: int, told: str
+def test_a_program_that_cannot_be_started_is_told_with_bubblewraps_words(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    async def main() -> tuple[int, list[str]]:
+        async with runner(tmp_path) as running:
+            return await running.run([*OPTIONS, "--ro-bind", "/nowhere", "/x"], ["true"], lambda _: None)
+
+    status, said = asyncio.run(main())
+    assert status != 0
+    assert "nowhere" in said[0]
+
+
+def test_the_filter_of_a_cell_is_on_and_no_core_is_written(tmp_path: Path) -> None:
+    """keyctl(2) on this machine's own number; a filter is inherited, so it holds for what packages run too."""
+    number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
+    lines = run(f"perl -e 'syscall({number}, 0, 0); print $! + 0, qq(\\n)'; ulimit -Hc", tmp_path)[2]
+    assert lines == [str(errno.EPERM), "0"]
+
+
+def test_what_a_program_leaves_running_ends_with_it(tmp_path: Path) -> None:
+    assert run(f"(setsid {FOR_EVER}) & echo done", tmp_path)[2] == ["done"]
+
+
+LARGE = "perl -e '$a = q(x) x (1 << 28); sleep 30'"
+MANY = f"perl -e 'for (1 .. 40) {{ fork or {FOR_EVER} }} {FOR_EVER}'"
+LIMITED = {
+    "memory": (Limits(memory=64 << 20), LARGE, "memory: "),
+    "processes": (Limits(processes=30), MANY, "processes: "),
+    "a large file": (
+        Limits(disk=20 << 20),
+        f"head -c 19M /dev/zero >a; head -c 19M /dev/zero >b; {FOR_EVER}",
+        "disk: ",
+    ),
+    "a file without a name": (
+        Limits(disk=20 << 20),
+        f"exec 5>a 6>b; rm a b; head -c 19M /dev/zero >&5; head -c 19M /dev/zero >&6; {FOR_EVER}",
+        "disk: ",
+    ),
+    "a file of holes": (Limits(disk=20 << 20), f"truncate -s 19M a b; {FOR_EVER}", "disk: "),
+    "many empty files": (Limits(disk=2 << 20), f"seq 1000 | xargs touch; {FOR_EVER}", "disk: "),
+    "time": (Limits(seconds=0.5), FOR_EVER, "time: not done after 0.5 s"),
+}
+
+
+@pytest.mark.parametrize("what", LIMITED)
+def test_a_limit_that_is_reached_ends_it(tmp_path: Path, what: str) -> None:
+    limits, script, told = LIMITED[what]
+    with pytest.raises(LimitError) as caught:
+        run(script, tmp_path, limits)
+    assert f"reached a limit. {told}" in str(caught.value)
+    assert "limits:" not in str(caught.value)  # no setting that a recipe has
+    assert caught.value.exit_code == ExitCode.FAILED
+
+
+@pytest.mark.parametrize("what", ["memory", "processes"])
+@pytest.mark.parametrize("inside", ["", "unshare --pid --fork "])
+def test_limits_hold_without_control_groups_and_in_a_namespace_of_the_installers_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, inside: str
 ) -> None:
-    monkeypatch.setattr(running, name, value)
-    with pytest.raises(ImageError, match=told):
-        run("sleep 1000", tmp_path)
+    monkeypatch.setattr(Cgroup, "make", lambda _: None)
+    limits, script, told = LIMITED[what]
+    with pytest.raises(LimitError, match=told):
+        run(inside + script, tmp_path, limits)
+
+
+def test_a_machine_whose_disk_is_full_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There apt waits for ever."""
+    monkeypatch.setattr(watch, "RESERVED_DISK", 1 << 60)
+    with pytest.raises(LimitError, match="make room"):
+        run(FOR_EVER, tmp_path)
 
 
 def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     run("true", tmp_path)
     before = len(os.listdir("/proc/self/fd"))
     run("true", tmp_path)
+    with pytest.raises(LimitError):
+        run(FOR_EVER, tmp_path, Limits(seconds=0.1))
     assert len(os.listdir("/proc/self/fd")) == before

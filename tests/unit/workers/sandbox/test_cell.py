@@ -16,6 +16,7 @@ import pytest
 
 from hermit_proxy.errors import ExitCode
 from hermit_workers.cell import Cell, CellError, Command, LimitError, Limits
+from hermit_workers.sandbox import cell as cell_module
 from hermit_workers.sandbox.cell import SandboxCell
 from tests.support.sandbox import PATH, Done, image, run_in_sandbox, sh, started
 
@@ -304,6 +305,80 @@ def test_stopping_and_destroying_twice_is_safe_and_so_is_destroying_what_never_s
     image()
     asyncio.run(run())
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", ["guard.stop", "guard.remove", "init.close", "holder.close"])
+def test_whatever_fails_when_it_is_destroyed_the_rest_is_done_and_the_first_error_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    async def run() -> None:
+        cell = SandboxCell(image(), tmp_path / "cell", Limits())
+        before = state()
+        (await cell.start()).close()
+        await sh(cell, "sleep 1002 >/dev/null 2>&1 &")
+        part, method = failing.split(".")
+        found = getattr(cell, f"_{part}")
+        real = getattr(found, method)
+
+        def fails() -> Awaitable[None] | None:
+            waiting = real()
+            if waiting is None:
+                raise RuntimeError(failing)
+
+            async def then() -> None:
+                await waiting
+                raise RuntimeError(failing)
+
+            return then()
+
+        monkeypatch.setattr(found, method, fails)
+        monkeypatch.setattr(cell_module.mapped, "remove_tree", no_removal)
+        with pytest.raises(RuntimeError, match=failing):  # and not that the folder cannot be removed
+            await cell.destroy()
+        assert removals == [tmp_path / "cell"]
+        assert not [line for line in command_lines() if b"sleep\x001002\x00" in line]
+        monkeypatch.undo()
+        await cell.destroy()
+        assert state() == before
+
+    async def no_removal(folder: Path) -> None:
+        removals.append(folder)
+        raise CellError("a later one")
+
+    removals: list[Path] = []
+    image()
+    asyncio.run(run())
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_watchdog_that_fails_ends_no_less_when_it_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(cell: SandboxCell) -> None:
+        async def fails() -> None:
+            raise RuntimeError("watchdog")
+
+        await sh(cell, "sleep 1003 >/dev/null 2>&1 &")
+        monkeypatch.setattr(cell._guard, "stop", fails)
+        with pytest.raises(RuntimeError, match="watchdog"):
+            await cell.stop()
+        assert not [line for line in command_lines() if b"sleep\x001003\x00" in line]
+        monkeypatch.undo()
+
+    within(tmp_path / "cell", work)
+
+
+def test_one_file_that_is_too_large_is_told_as_the_disks_limit(tmp_path: Path) -> None:
+    limits = Limits(disk=8 << 20)
+
+    async def work(cell: SandboxCell) -> None:
+        done = await sh(cell, "exec head -c 20000000 /dev/zero > /build/x")
+        assert (done.status, done.exceeded) == (
+            128 + signal.SIGXFSZ,
+            "disk: one file of more than 8 MiB (limits: disk)",
+        )
+        again = await sh(cell, "true")
+        assert (again.status, again.exceeded) == (137, done.exceeded)
+
+    within(tmp_path / "cell", work, limits)
 
 
 def test_an_image_that_is_not_there_makes_no_cell_and_leaves_nothing(tmp_path: Path) -> None:

@@ -53,3 +53,20 @@ def test_a_file_system_that_cannot_be_below_is_named() -> None:
     assert layers.level == "fail"
     assert layers.text.startswith("no overlay on /proc: ")
     assert layers.hint is not None
+
+
+def test_a_control_group_that_takes_nobody_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing:
+        holds: frozenset[str] = frozenset({"memory", "processes"})
+
+        def add(self, process: int) -> None:
+            assert Path(f"/proc/{process}").is_dir()
+            self.holds = frozenset({"memory"})
+
+        def remove(self) -> None:
+            self.holds = frozenset()
+
+    monkeypatch.setattr(doctor.Cgroup, "make", lambda _: Refusing())
+    found = doctor._limits()
+    assert found.level == "warn"
+    assert found.text.startswith("control groups keep no processes here")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 MAX_LENGTH = 1024
 _MAX_PARTS = 64
+_MAX_NAME = 255  # NAME_MAX of every file system that a cell is on
 _BRACKET = re.compile(r"\[(!?+)([^/][^\]/]*)\]")
 _RANGE = re.compile(r"(.)-([^\]])", re.DOTALL)
 _MAGIC = re.compile(r"[*?\[]")
@@ -87,6 +88,8 @@ def _parse_name(part: str) -> Name:
     if "{" in rest or "}" in rest:
         raise PatternError("there is no choice in braces; write a pattern for each, `[{]` is a brace")
     if _MAGIC.search(part) is None:
+        if (length := len(part.encode())) > _MAX_NAME:
+            raise PatternError(f"a name in it has {length} bytes, and no file's name has more than {_MAX_NAME}")
         return Name(plain=part)
     return Name(expression=re.compile(_expression(part), re.DOTALL))
 

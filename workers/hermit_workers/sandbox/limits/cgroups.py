@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import fcntl
 import os
 import re
+import secrets
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from signal import SIGKILL
@@ -20,9 +22,11 @@ from hermit_workers.sandbox.limits.rlimits import size
 
 Held = Literal["memory", "processes"]
 
-# hermit-<pid namespace>-<pid>-<its start time>-<number>: a living Hermit's group is never taken for a leftover, not
-# even where two of them count processes differently.
-_NAME = re.compile(r"hermit-([0-9]+)-([0-9]+)-([0-9]+)-[0-9]+")
+# With its Hermit's number for people to see. A Hermit holds a lock (flock(2)) on each of its groups, which ends with
+# it: so a living one's group is never taken for a leftover, not even by a Hermit that counts processes, or time, in
+# another namespace.
+_NAME = re.compile(r"hermit-cell-[0-9]+-[0-9a-f]{16}")
+_ATTEMPTS = 3  # somebody else's sweep may have a look at what was just made
 _CONTROLLERS: Mapping[str, Held] = {"memory": "memory", "pids": "processes"}
 # How often the kernel had to act: version 2 has *.events, version 1 another file for memory.
 _COUNTERS: Mapping[Held, Sequence[tuple[str, str]]] = {
@@ -30,7 +34,6 @@ _COUNTERS: Mapping[Held, Sequence[tuple[str, str]]] = {
     "processes": (("pids.events", "max"),),
 }
 _PATIENCE = 1.0
-_numbers = itertools.count(1)
 
 
 class Cgroup:
@@ -39,10 +42,11 @@ class Cgroup:
     States: made -> removed. `holds` says what the kernel keeps here; the watchdog keeps the rest.
     """
 
-    def __init__(self, folders: Mapping[Held, Path], limits: Limits) -> None:
-        """Take the folders that hold something, in which the limits stand already."""
+    def __init__(self, folders: Mapping[Held, Path], limits: Limits, locks: Mapping[Path, int]) -> None:
+        """Take the folders that hold something, in which the limits stand already, and a lock on each."""
         self._folders = dict(folders)
         self._limits = limits
+        self._locks = dict(locks)
         self._before = {held: _count(held, folder) for held, folder in self._folders.items()}
 
     @property
@@ -53,21 +57,29 @@ class Cgroup:
     @classmethod
     def make(cls, limits: Limits, *, proc: Path = Path("/proc")) -> Self | None:
         """Make one below the group that this process is in, or beside it; None where the system lets us make none."""
-        name = _own_prefix(proc) + str(next(_numbers))
         folders: dict[Held, Path] = {}
+        locks: dict[Path, int] = {}
         for hierarchy in groupfiles.hierarchies(proc):
             wanted = [name for name in hierarchy.controllers if name in _CONTROLLERS]
             for parent in hierarchy.parents(frozenset(wanted)):
-                folder = parent / name
-                if _made(folder, hierarchy, limits, wanted):
+                if (made := _made(parent, hierarchy, limits, wanted)) is not None:
+                    folder, locks[made[0]] = made
                     folders |= {_CONTROLLERS[controller]: folder for controller in wanted}
                     break
-        return cls(folders, limits) if folders else None
+        return cls(folders, limits, locks) if folders else None
 
     def add(self, process: int) -> None:
-        """Move a process (a number as seen from here) and so all of its later children; raise OSError."""
+        """Move a process (a number as seen from here) and so all of its later children.
+
+        A group that does not take it (some systems let us make one, but move nobody there) is removed, and no longer
+        among those that hold something.
+        """
         for folder in set(self._folders.values()):
-            (folder / "cgroup.procs").write_text(f"{process}\n")
+            try:
+                (folder / "cgroup.procs").write_text(f"{process}\n")
+            except OSError:
+                self._folders = {held: other for held, other in self._folders.items() if other != folder}
+                _discard(folder, self._locks.pop(folder))
 
     def processes(self) -> list[int]:
         """Give the numbers of what is in it, threads not counted."""
@@ -83,16 +95,20 @@ class Cgroup:
         return None
 
     def remove(self) -> None:
-        """Kill what is left and remove it, waiting a second at most; doing it twice is safe.
+        """Kill what is left and remove it; doing it twice is safe.
 
+        Never waits: for what takes its time to die a thread does, a second at most, which the end of Hermit waits for.
         What cannot be removed stays for the next sweep.
         """
-        for folder in set(self._folders.values()):
-            _remove(folder)
+        while self._locks:
+            folder, lock = self._locks.popitem()
+            _kill(folder)
+            if not _discard(folder, lock):
+                threading.Thread(target=_thd_remove, args=(folder,)).start()
 
 
 def sweep(*, proc: Path = Path("/proc")) -> int:
-    """Remove the groups of Hermits of this pid namespace that are no more, and say how many.
+    """Remove the groups of Hermits that are no more, and say how many.
 
     One with processes stays for the next time: a cell's holder is removing its files, and ends by itself. Looks around
     this process's group and those above it, and in the groups beside them: another session's Hermit was in a group
@@ -101,35 +117,56 @@ def sweep(*, proc: Path = Path("/proc")) -> int:
     found = 0
     for hierarchy in groupfiles.hierarchies(proc):
         around = {parent for above in hierarchy.own_and_above() for parent in (above, *_folders(above))}
-        for folder in [folder for parent in around for folder in _leftovers(parent, proc)]:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            found += not folder.exists()
+        for folder in [folder for parent in around for folder in _folders(parent) if _NAME.fullmatch(folder.name)]:
+            if (lock := _lock(folder)) is not None:
+                found += _discard(folder, lock)
     return found
 
 
-def _made(folder: Path, hierarchy: Hierarchy, limits: Limits, wanted: list[str]) -> bool:
-    try:
-        folder.mkdir(mode=0o755)
-    except OSError:
-        return False
-    try:
-        for file, value, needed in hierarchy.values(limits, wanted):
-            # Swap accounting and killing the whole group may be compiled out; the limit itself may not.
-            with contextlib.suppress(*(() if needed else (OSError,))):
-                (folder / file).write_text(f"{value}\n")
-    except OSError:
-        _remove(folder)
-        return False
-    return True
+def _made(parent: Path, hierarchy: Hierarchy, limits: Limits, wanted: list[str]) -> tuple[Path, int] | None:
+    """Make a group and give it with its lock."""
+    for _ in range(_ATTEMPTS):
+        folder = parent / f"hermit-cell-{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            folder.mkdir(mode=0o755)
+        except OSError:
+            return None
+        if (lock := _lock(folder)) is None:
+            continue
+        try:
+            for file, value, needed in hierarchy.values(limits, wanted):
+                # Swap accounting and killing the whole group may be compiled out; the limit itself may not.
+                with contextlib.suppress(*(() if needed else (OSError,))):
+                    (folder / file).write_text(f"{value}\n")
+        except OSError:
+            _discard(folder, lock)
+            return None
+        return folder, lock
+    return None
 
 
-def _leftovers(parent: Path, proc: Path) -> Iterator[Path]:
-    namespace = _namespace(proc)
-    for folder in _folders(parent):
-        found = _NAME.fullmatch(folder.name)
-        if found and int(found[1]) == namespace and _is_dead(proc, found[2], found[3]):
-            yield folder
+def _lock(folder: Path) -> int | None:
+    """Give a lock on a group that is there and that nobody else has locked."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+            return descriptor
+    except OSError:  # somebody's, or a sweep was faster
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _discard(folder: Path, lock: int) -> bool:
+    """Remove a group in which nobody is, let go of its lock, and tell whether it is no more."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+    os.close(lock)
+    return not folder.exists()
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -137,30 +174,6 @@ def _folders(parent: Path) -> list[Path]:
         return [folder for folder in parent.iterdir() if folder.is_dir()]
     except OSError:
         return []
-
-
-def _is_dead(proc: Path, process: str, start: str) -> bool:
-    try:
-        return _start_time(proc, process) != start
-    except OSError:  # too many open files, say: that tells nothing of the process
-        return False
-
-
-def _own_prefix(proc: Path) -> str:
-    own = str(os.getpid())
-    return f"hermit-{_namespace(proc)}-{own}-{_start_time(proc, own)}-"
-
-
-def _namespace(proc: Path) -> int:
-    return (proc / "self/ns/pid").stat().st_ino
-
-
-def _start_time(proc: Path, process: str) -> str | None:
-    """Give the 22nd field of proc_pid_stat(5), None where there is no such process; raise OSError for anything else."""
-    try:
-        return (proc / process / "stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
 
 
 def _processes(folder: Path) -> list[int]:
@@ -194,7 +207,7 @@ def _kill(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(folder: Path) -> None:
+def _thd_remove(folder: Path) -> None:
     until = time.monotonic() + _PATIENCE
     while True:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 import struct
@@ -10,7 +11,6 @@ import time
 from collections.abc import Iterator
 
 from hermit_workers.sandbox.artifacts.walk import MovedError, Walk
-from hermit_workers.sandbox.namespaces.mounts import ROOT
 
 # An empty file costs an inode, and removing it later costs time: so each entry counts as one block at least.
 _LEAST = 4096
@@ -20,7 +20,7 @@ _KEPT = 900
 _LOST = 1 << 50
 _SHARE = 50  # asleep that many times as long as it worked: 2 % of a core
 _PAUSE = 1.0
-_TOTAL = struct.Struct("<Q")
+_TOTAL = struct.Struct("<QQ")
 
 
 def counted(folder: int) -> Iterator[int]:
@@ -62,25 +62,6 @@ def _advanced(walk: Walk) -> bool:
             continue
 
 
-def nameless(folder: int, proc: str = "/proc") -> int:
-    """Count the files of the cell that processes have open and that have no name any more, in bytes."""
-    places = {os.fstat(folder).st_dev, os.stat(ROOT).st_dev} if os.path.ismount(ROOT) else {os.fstat(folder).st_dev}
-    found: dict[tuple[int, int], int] = {}
-    for process in filter(str.isdigit, os.listdir(proc)):
-        try:
-            numbers = os.listdir(f"{proc}/{process}/fd")
-        except OSError:
-            continue
-        for number in numbers:
-            try:
-                status = os.stat(f"{proc}/{process}/fd/{number}")
-            except OSError:
-                continue
-            if stat.S_ISREG(status.st_mode) and not status.st_nlink and status.st_dev in places:
-                found[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return sum(found.values())
-
-
 def _cost(status: os.stat_result, several: set[tuple[int, int]]) -> int:
     if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
         if (status.st_dev, status.st_ino) in several:
@@ -90,31 +71,30 @@ def _cost(status: os.stat_result, several: set[tuple[int, int]]) -> int:
 
 
 def report(folder: int, output: int) -> None:
-    """Count again and again, at 2 % of a core, and write each total (8 bytes, little-endian) to the pipe `output`.
+    """Count again and again, at 2 % of a core, and write each total and how often all was counted to `output`, a pipe.
 
     Runs in a process of its own that the holder forks (folder: the upper layer); returns when the pipe is closed.
-    A total that has passed the last whole one is told before the walk is over.
+    Both numbers are 8 bytes, little-endian. A total that has passed the last whole one is told before the walk is over.
     """
     whole = 0
-    while True:
+    for walks in itertools.count():
         began = time.process_time()
         total = 0
         for total in counted(folder):
-            if total > whole and not _told(output, total):
+            if total > whole and not _told(output, total, walks):
                 return
             spent = time.process_time() - began
             time.sleep(_SHARE * spent)
             began = time.process_time()
-        total += nameless(folder)
         whole = total
-        if not _told(output, total):
+        if not _told(output, total, walks + 1):
             return
         time.sleep(_PAUSE + _SHARE * (time.process_time() - began))
 
 
-def _told(output: int, total: int) -> bool:
+def _told(output: int, total: int, walks: int) -> bool:
     try:
-        os.write(output, _TOTAL.pack(total))
+        os.write(output, _TOTAL.pack(total, walks))
     except BrokenPipeError:
         return False
     return True
@@ -128,7 +108,7 @@ class Counter:
         os.set_blocking(descriptor, False)
         self._descriptor: int | None = descriptor
         self._rest = b""
-        self._latest = 0
+        self._latest = self._walks = 0
 
     def latest(self) -> int:
         """Give the last total that came, 0 before the first; never blocks."""
@@ -143,8 +123,12 @@ class Counter:
             whole = len(data) // _TOTAL.size * _TOTAL.size
             self._rest = data[whole:]
             if whole:
-                (self._latest,) = _TOTAL.unpack_from(data, whole - _TOTAL.size)
+                self._latest, self._walks = _TOTAL.unpack_from(data, whole - _TOTAL.size)
         return self._latest
+
+    def walks(self) -> int:
+        """Give how often everything had been counted when the last total came."""
+        return self._walks
 
     def close(self) -> None:
         """Close the pipe, which ends the counting process; doing it twice is safe."""

@@ -78,6 +78,14 @@ def used_space(descriptor: int) -> int:
     return (status.f_blocks - status.f_bfree) * status.f_frsize
 
 
+def used_segments(descriptor: int) -> int:
+    """Give the bytes of System V's shared memory, attached or not (proc_sysvipc(5), opened in the cell's namespace)."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    with open(descriptor, "rb", closefd=False) as file:
+        _, *lines = file
+    return sum(int(number) for line in lines for number in line.split()[-2:])  # resident and swapped
+
+
 def _fields(file: Path) -> dict[bytes, int]:
     try:
         return {name: int(number) for name, number in _FIELD.findall(file.read_bytes())}

@@ -10,7 +10,8 @@ from hermit_workers.cell import Limits
 from hermit_workers.sandbox.limits import cgroups
 from hermit_workers.sandbox.limits.cgroups import Cgroup
 from hermit_workers.sandbox.limits.disk import Counter
-from hermit_workers.sandbox.limits.gauges import free_space, in_pid_namespace, used_space
+from hermit_workers.sandbox.limits.gauges import free_space, in_pid_namespace, used_segments, used_space
+from hermit_workers.sandbox.limits.openfiles import nameless
 from hermit_workers.sandbox.limits.watch import Gauges, Watch
 from hermit_workers.sandbox.namespaces.holder import Child, Holder
 
@@ -34,21 +35,18 @@ class Guard:
     def admit(self, process: int) -> None:
         """Have the kernel count a process and all that it will start."""
         if self._group is not None:
-            try:
-                self._group.add(process)
-            except OSError:  # may make one, but not move anybody there
-                self._group.remove()
-                self._group = None
+            self._group.add(process)
 
     async def watch(self, holder: Holder, folder: Path, namespace: Callable[[], int]) -> None:
         """Begin: `folder` is where the layer is, `namespace` gives the cell's pid namespace as it is now."""
         layer = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         self._open.append(layer)
-        root, shared = await holder.files()
+        root, shared, segments = await holder.files()
+        disks = {os.fstat(root).st_dev, os.fstat(layer).st_dev}
         os.close(root)
-        self._open.append(shared)
+        self._open += [shared, segments]
         read, write = os.pipe()
-        self._counter = Counter(read)
+        self._counter = counter = Counter(read)
         try:
             counting = await holder.count(write)
         finally:
@@ -59,8 +57,10 @@ class Guard:
             processes=None if kept else lambda: _members(namespace()),
             free=lambda: free_space(layer),
             held=lambda: (None if group is None else group.exceeded()) or _uncounted(counting),
-            shared=lambda: used_space(shared),
-            disk=self._counter.latest,
+            shared=lambda: used_space(shared) + used_segments(segments),
+            disk=counter.latest,
+            walks=counter.walks,
+            nameless=lambda: nameless(_members(namespace()), disks),
         )
         self._watch = Watch(self._limits, gauges, self._exceeded)
         self._watch.start()
@@ -73,12 +73,14 @@ class Guard:
     async def stop(self) -> None:
         """Watch no more."""
         watch, self._watch = self._watch, None
-        if watch is not None:
-            await watch.stop()
-        if self._counter is not None:
-            self._counter.close()
-        while self._open:
-            os.close(self._open.pop())
+        try:
+            if watch is not None:
+                await watch.stop()
+        finally:
+            if self._counter is not None:
+                self._counter.close()
+            while self._open:
+                os.close(self._open.pop())
 
     def remove(self) -> None:
         """Remove the control group, when nothing is in it any more."""

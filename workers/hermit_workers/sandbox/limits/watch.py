@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hermit_workers.cell import Limits
+from hermit_workers.sandbox.limits import openfiles
 from hermit_workers.sandbox.limits.gauges import Use, available, measure
+from hermit_workers.sandbox.limits.openfiles import Nameless
 from hermit_workers.sandbox.limits.rlimits import size, told
 
 # What a build leaves to the machine, whatever its own limits: the user's programs and Hermit's store need it.
@@ -26,7 +28,9 @@ class Gauges:
 
     `processes`: numbers of the cell's processes, or None where a control group holds memory and processes.
     `free`: what is left in the file system of its layer. `held`: Cgroup.exceeded. `shared`: what the cell's memory
-    file systems hold. `disk`: what it has written (disk.Counter). `available`: what is left of the machine's memory.
+    file systems and segments hold. `disk`: what it has written, and `walks`, how often that was counted (disk.Counter).
+    `nameless`: files that only its processes know (openfiles.nameless). `available`: what is left of the machine's
+    memory.
     """
 
     processes: Callable[[], Iterable[int]] | None
@@ -34,6 +38,8 @@ class Gauges:
     held: Callable[[], str | None] = lambda: None
     shared: Callable[[], int] = lambda: 0
     disk: Callable[[], int] = lambda: 0
+    walks: Callable[[], int] = lambda: 0
+    nameless: Callable[[], Iterable[Nameless]] = tuple
     available: Callable[[], int] = available
 
 
@@ -51,6 +57,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._said: str | None = None
+        self._over_since: int | None = None  # the number of a walk
 
     def start(self) -> None:
         """Watch from now on, which is also when the build's time begins; needs a running loop."""
@@ -80,8 +87,9 @@ class Watch:
     async def _look_again_and_again(self) -> None:
         try:
             await self._look()
-        except OSError as error:  # no descriptor left for /proc, say: a build that nobody watches does not go on
-            self._say(f"limits: the build can no longer be watched: {error.strerror}")
+        except Exception as error:  # noqa: BLE001  whatever it is: a build that nobody watches does not go on
+            why = error.strerror if isinstance(error, OSError) else repr(error)  # no descriptor left for /proc, say
+            self._say(f"limits: the build can no longer be watched: {why}")
 
     async def _look(self) -> None:
         next_use = 0.0
@@ -115,18 +123,41 @@ class Watch:
 
     async def _use(self) -> str | None:
         gauges, limits = self._gauges, self._limits
+        hidden = Nameless()
+        for found in gauges.nameless():
+            hidden = found
+            await asyncio.sleep(0)  # it may be thousands, and others wait for the loop
+        if hidden.descriptors > openfiles.MOST:
+            return f"processes: they have more than {openfiles.MOST:,} files open together (limits: processes)"
+        if self._lasts(hidden.disk):
+            return told("disk", size(gauges.disk() + hidden.disk), size(limits.disk))
         if gauges.processes is None:
             return None
         use = await self._measured(gauges.processes(), exact=False)
         if use.threads >= limits.processes:
             # At the limit, not above it: the kernel refuses more (RLIMIT_NPROC), and a fork bomb would go on for ever.
             return told("processes", str(use.threads), str(limits.processes))
-        if use.sum(gauges.shared()) <= limits.memory:
+        files = gauges.shared() + hidden.memory
+        if use.sum(files) <= limits.memory:
             return None
         # That was an upper bound: what processes share was counted for each of them.
         use = await self._measured(gauges.processes(), exact=True)
-        needed = use.sum(gauges.shared())
+        needed = use.sum(files)
         return told("memory", size(needed), size(limits.memory)) if needed > limits.memory else None
+
+    def _lasts(self, nameless: int) -> bool:
+        """Tell whether files with a name and without are too much together, and not only because one has lost its name.
+
+        What was counted by its name a moment ago may be without one now: so everything is counted anew first, twice,
+        because a count may be under way.
+        """
+        written, walks = self._gauges.disk(), self._gauges.walks()
+        if not nameless or written + nameless <= self._limits.disk:
+            self._over_since = None
+            return False
+        if self._over_since is None:
+            self._over_since = walks
+        return nameless > self._limits.disk or walks >= self._over_since + 2
 
     async def _measured(self, processes: Iterable[int], *, exact: bool) -> Use:
         use = Use()

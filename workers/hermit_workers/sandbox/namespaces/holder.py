@@ -169,10 +169,13 @@ class Holder:
         with contextlib.suppress(CellError):
             await self._ask("signal", process=process, number=number)
 
-    async def files(self) -> tuple[int, int]:
-        """Give open folders: the cell's root, and its shared memory. What they hold is the mapped users' to read."""
-        root, shared = (await self._ask("files"))[1]
-        return root, shared
+    async def files(self) -> tuple[int, int, int]:
+        """Give open folders: the cell's root, and its shared memory; and the table of its System V segments.
+
+        What the folders hold is the mapped users' to read.
+        """
+        root, shared, segments = (await self._ask("files"))[1]
+        return root, shared, segments
 
     async def keep(self) -> None:
         """Leave the upper layer where it is when this holder ends."""

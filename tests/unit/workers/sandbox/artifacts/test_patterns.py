@@ -109,3 +109,10 @@ def test_a_slash_at_the_end_wants_a_folder_and_repeated_depth_says_nothing_new()
     assert parse("docs/").folder
     assert not parse("docs").folder
     assert len(parse("a/**/**/**/b").names) == 3
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_a_build_looks_for_it() -> None:
+    parse(f"dist/{'ü' * 127}x")
+    with pytest.raises(PatternError, match="a name in it has 256 bytes, and no file's name has more than 255"):
+        parse(f"dist/{'ü' * 128}")
+    parse("[a]" * 200)  # what it matches is shorter

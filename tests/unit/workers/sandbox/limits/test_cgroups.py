@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +29,18 @@ def group() -> Iterator[Cgroup]:
         if found is not None:
             found.remove()
         pytest.skip("this user may make no control groups here")
+    folders = set(found._folders.values())
     yield found
     found.remove()
-    assert not any(folder.exists() for folder in found._folders.values())
+    settled()
+    assert not any(folder.exists() for folder in folders)
+
+
+def settled() -> None:
+    """Wait for the threads that remove groups."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(10)
 
 
 @contextmanager
@@ -98,6 +109,7 @@ def test_a_fork_bomb_stops_at_the_limit_and_is_removed_whole(group: Cgroup) -> N
         assert len(inside) == 20
         assert group.exceeded() == "processes: the build wants more than 20 (limits: processes)"
         group.remove()
+        settled()
         assert group.processes() == []
         assert running.wait() == -9
         assert not any(alive(process) for process in inside)
@@ -115,14 +127,29 @@ def test_removing_twice_is_safe(group: Cgroup) -> None:
     group.remove()
 
 
+def locked(folder: Path) -> subprocess.Popen[bytes]:
+    """Make a group as another Hermit does, which lives until it is killed."""
+    program = "import sys, time; from pathlib import Path; from hermit_workers.sandbox.limits import cgroups; "
+    program += "f = Path(sys.argv[1]); f.mkdir(); l = cgroups._lock(f); print('here', flush=True); time.sleep(600)"
+    running = subprocess.Popen([sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE)
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"here\n"
+    return running
+
+
+def end(running: subprocess.Popen[bytes]) -> None:
+    running.kill()
+    running.communicate()
+
+
+def a_name(number: int = 999_999_999) -> str:
+    return f"hermit-cell-{number}-{secrets.token_hex(8)}"
+
+
 def test_what_a_dead_hermit_left_is_swept_when_nothing_runs_there_any_more(group: Cgroup) -> None:
-    # A process of that number lives, but it is a younger one.
-    names = {held: folder.name for held, folder in group._folders.items()}
-    for held, folder in group._folders.items():
-        prefix, namespace, process, _, _ = names[held].split("-")
-        folder.with_name(f"{prefix}-{namespace}-{process}-1-1").mkdir()
-    leftovers = [folder.with_name(folder.name.rsplit("-", 2)[0] + "-1-1") for folder in group._folders.values()]
-    assert all(folder.is_dir() for folder in leftovers)
+    leftovers = [folder.with_name(a_name(os.getpid())) for folder in set(group._folders.values())]
+    for folder in leftovers:
+        folder.mkdir()
     with waiting("signal.pause()") as running:
         for folder in leftovers:
             (folder / "cgroup.procs").write_text(str(running.pid))
@@ -136,41 +163,72 @@ def test_what_a_dead_hermit_left_is_swept_when_nothing_runs_there_any_more(group
     assert all(folder.is_dir() for folder in group._folders.values()), "a living hermit's group was taken"
 
 
+def test_a_living_hermits_empty_group_stays_and_goes_with_it(group: Cgroup) -> None:
+    (own,) = {folder for held, folder in group._folders.items() if held == "memory"}
+    folder = own.with_name(a_name())
+    running = locked(folder)
+    try:
+        sweep()
+        assert folder.is_dir()
+    finally:
+        end(running)
+    sweep()
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes another time namespace of a clock that is not its own")
+def test_a_sweep_with_another_clock_and_other_numbers_takes_no_living_hermits_group(group: Cgroup) -> None:
+    # A control group is made before anybody is in it: only then can it be taken by mistake.
+    (own,) = {folder for held, folder in group._folders.items() if held == "memory"}
+    dead = own.with_name(a_name())
+    dead.mkdir()
+    program = "from hermit_workers.sandbox.limits import cgroups; print(cgroups.sweep())"
+    command = ["unshare", "--time", "--boottime", "100000", "--pid", "--fork", "--mount-proc"]
+    done = subprocess.run([*command, sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if done.returncode:
+        dead.rmdir()
+        pytest.skip(f"no time namespace here: {done.stderr}")
+    assert own.is_dir()
+    assert not dead.exists()
+    assert int(done.stdout) >= 1
+
+
 def test_what_was_left_in_a_group_beside_ours_is_swept_and_a_living_hermits_stays(tmp_path: Path) -> None:
     proc, top = made_up(tmp_path, "/user/ours", {"": "memory pids", "user": "", "user/ours": "", "user/theirs": ""})
-    (proc / "self/ns/pid").unlink()
-    (proc / "self/ns/pid").symlink_to("/proc/self/ns/pid")
-    prefix = cgroups._own_prefix(proc)
-    namespace = prefix.split("-")[1]
-    dead, living = (top / "user/theirs" / name for name in (f"hermit-{namespace}-999999999-1-1", f"{prefix}7"))
+    dead, living = (top / "user/theirs" / a_name() for _ in range(2))
     dead.mkdir()
-    living.mkdir()
-    assert sweep(proc=proc) == 1
-    assert not dead.exists()
-    assert living.exists()
+    running = locked(living)
+    try:
+        assert sweep(proc=proc) == 1
+        assert not dead.exists()
+        assert living.exists()
+    finally:
+        end(running)
 
 
-def test_a_group_stays_where_nothing_can_be_read_of_its_hermit(tmp_path: Path) -> None:
+def test_what_somebody_looks_at_while_it_is_made_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proc, top = made_up(tmp_path, "/ours", {"": "memory pids", "ours": ""})
-    group = top / (cgroups._own_prefix(proc) + "1")
-    group.mkdir()
-    stat = proc / str(os.getpid()) / "stat"
-    stat.unlink()
-    stat.symlink_to("stat")  # a loop
-    assert sweep(proc=proc) == 0
-    assert group.exists()
-    stat.unlink()
-    assert sweep(proc=proc) == 1
+    lock, looks = cgroups._lock, iter((True, True, False))
+    monkeypatch.setattr(cgroups, "_lock", lambda folder: folder.rmdir() if next(looks) else lock(folder))
+    found = Cgroup.make(_LIMITS, proc=proc)
+    assert found is not None
+    assert found.holds == {"memory", "processes"}
+    monkeypatch.setattr(cgroups, "_lock", lambda folder: folder.rmdir())
+    assert Cgroup.make(_LIMITS, proc=proc) is None
+    assert len(list(top.glob("hermit-cell-*"))) == 1
+
+
+def test_a_lock_is_on_what_is_there(tmp_path: Path) -> None:
+    assert cgroups._lock(tmp_path / "no") is None
+    lock = cgroups._lock(tmp_path)
+    assert lock is not None
+    assert cgroups._lock(tmp_path) is None
+    os.close(lock)
 
 
 def test_what_is_not_named_by_hermit_is_not_swept(group: Cgroup) -> None:
     (own,) = {folder for held, folder in group._folders.items() if held == "memory"}
-    namespace = own.name.split("-")[1]
-    others = [
-        own.with_name("hermit-main"),
-        own.with_name("hermit-1-2-3"),
-        own.with_name(f"hermit-{int(namespace) + 1}-999999999-1-1"),  # whose processes another namespace counts
-    ]
+    others = [own.with_name(name) for name in ("hermit-main", "hermit-1-2-3", f"{a_name()}-x")]
     for folder in others:
         folder.mkdir()
     try:
@@ -179,6 +237,56 @@ def test_what_is_not_named_by_hermit_is_not_swept(group: Cgroup) -> None:
     finally:
         for folder in others:
             folder.rmdir()
+
+
+def test_one_of_two_groups_that_takes_nobody_is_dropped_and_the_other_one_holds(group: Cgroup) -> None:
+    """Version 1 has one for each controller, and who may move a process into the first may not into the second."""
+    if len(set(group._folders.values())) == 1:
+        pytest.skip("one hierarchy has both controllers here")
+    refusing = group._folders["processes"]
+    (refusing / "pids.max").write_text("0\n")
+    group._folders["processes"] = refusing / "no-such"
+    group._locks[refusing / "no-such"] = group._locks.pop(refusing)
+    with waiting("x = b'x' * (200 << 20)") as running:
+        group.add(running.pid)
+        assert group.holds == {"memory"}
+        assert running.poll() is None, "what was half moved was killed"
+        assert group.processes() == [running.pid]
+        running.communicate(b"\n")
+    assert running.returncode == -9
+    assert group.exceeded() == "memory: the build needs more than 64 MiB (limits: memory)"
+    refusing.rmdir()
+
+
+def test_a_group_that_takes_nobody_is_removed_and_holds_nothing(tmp_path: Path) -> None:
+    proc, top = made_up(tmp_path, "/a", {"": "memory pids", "a": ""})
+    found = Cgroup.make(_LIMITS, proc=proc)
+    assert found is not None
+    (folder,) = set(found._folders.values())
+    for file in folder.iterdir():  # a control group's files are no hindrance to remove it
+        file.unlink()
+    (folder / "cgroup.procs").symlink_to("/nonexistent/moving/fails")
+    found.add(os.getpid())
+    assert found.holds == set()
+    assert found.exceeded() is None
+    (folder / "cgroup.procs").unlink()
+    found.remove()
+    assert top.is_dir()
+
+
+def test_removing_does_not_wait_for_what_takes_its_time_to_die(group: Cgroup, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr(cgroups, "_kill", lambda folder: started.append((folder, threading.current_thread())))
+    monkeypatch.setattr(cgroups, "_PATIENCE", 0.1)
+    with waiting("signal.pause()") as running:
+        group.add(running.pid)
+        folders = set(group._folders.values())
+        group.remove()
+        settled()
+        assert {folder for folder, thread in started if thread is not threading.main_thread()} == folders
+        assert all(folder.is_dir() for folder in folders), "it was to be too slow"
+    sweep()
+    assert not any(folder.exists() for folder in folders)
 
 
 @pytest.mark.skipif(
@@ -198,7 +306,7 @@ def test_version_2_kills_and_removes_a_whole_group() -> None:
         inside = cgroups._processes(folder)
         assert len(inside) > 50
         assert (folder / "cgroup.kill").exists()
-        cgroups._remove(folder)
+        cgroups._thd_remove(folder)
         assert running.wait() == -9
     assert not folder.exists()
     assert not any(alive(process) for process in inside)

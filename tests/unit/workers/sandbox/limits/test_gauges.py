@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hermit_workers.sandbox.limits import gauges
-from hermit_workers.sandbox.limits.gauges import Use, free_space, in_pid_namespace, measure, used_space
+from hermit_workers.sandbox.limits.gauges import Use, free_space, in_pid_namespace, measure, used_segments, used_space
 
 _MIB = 1 << 20
 
@@ -128,3 +128,25 @@ def test_a_file_in_memory_is_seen_in_its_file_system() -> None:
 
 def test_the_machine_has_some_memory_left() -> None:
     assert 0 < gauges.available() < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
+
+
+_SEGMENT = """
+import ctypes
+l = ctypes.CDLL(None); l.shmat.restype = ctypes.c_void_p
+i = l.shmget(0, 5 << 20, 0o1600); a = l.shmat(i, None, 0); ctypes.memset(a, 1, 3 << 20); l.shmdt(ctypes.c_void_p(a))
+t = os.open("/proc/sysvipc/shm", os.O_RDONLY)
+print(os.getpid(), t, flush=True); sys.stdin.read(); l.shmctl(i, 0, None)
+"""
+
+
+def test_a_segment_that_nobody_has_attached_is_counted_for_what_it_takes(tmp_path: Path) -> None:
+    with (tmp_path / "none").open("wb+") as file:
+        file.write(b"key shmid\n")
+        file.flush()
+        assert used_segments(file.fileno()) == 0
+    with open("/proc/sysvipc/shm", "rb") as table:
+        before = used_segments(table.fileno())
+        with holding(_SEGMENT):
+            for _ in range(2):  # read again and again
+                assert used_segments(table.fileno()) - before == pytest.approx(3 * _MIB, abs=_MIB / 4)
+        assert used_segments(table.fileno()) == pytest.approx(before, abs=_MIB / 4)

@@ -3,40 +3,66 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
 
 from hermit_workers.cell import Limits
 from hermit_workers.sandbox.limits import guard as module
-from hermit_workers.sandbox.limits.guard import Guard
 from tests.support.sandbox import Done, image, sh, started
-
-
-class Refusing:
-    """Is a control group that can be made but takes nobody, as some systems' are."""
-
-    removed = 0
-
-    def add(self, _: int) -> None:
-        raise PermissionError
-
-    def remove(self) -> None:
-        Refusing.removed += 1
 
 
 def without_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.Cgroup, "make", lambda _: None)
 
 
-def test_a_group_that_takes_nobody_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+class Refusing:
+    """Is a control group that can be made but takes nobody, as some systems' are: it holds nothing then."""
+
+    holds: frozenset[str] = frozenset({"memory", "processes"})
+
+    def add(self, _: int) -> None:
+        self.holds = frozenset()
+
+    def exceeded(self) -> None:
+        return None
+
+    def remove(self) -> None:
+        pass
+
+
+def test_where_a_group_takes_nobody_the_watchdog_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.Cgroup, "make", lambda _: Refusing())
-    guard = Guard(Limits(), lambda _: None)
-    guard.admit(os.getpid())
-    guard.admit(os.getpid())
-    guard.remove()
-    assert Refusing.removed == 1
+
+    async def run() -> Done:
+        async with started(tmp_path / "cell", Limits(memory=64 << 20)) as cell:
+            return await sh(cell, "perl -e '$a = q(x) x (1 << 28); sleep 1000'")
+
+    image()
+    assert (asyncio.run(run()).exceeded or "").startswith("memory: ")
+
+
+def test_what_is_open_is_closed_where_the_watchdog_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with started(tmp_path / "cell") as cell:
+            guard = cell._guard
+            assert guard is not None
+            assert guard._watch is not None
+            stop = guard._watch.stop
+
+            async def failing() -> None:
+                await stop()
+                raise RuntimeError("the first")
+
+            monkeypatch.setattr(guard._watch, "stop", failing)
+            with pytest.raises(RuntimeError, match="the first"):
+                await guard.stop()
+            assert guard._open == []
+            assert guard._counter is not None
+            assert guard._counter._descriptor is None
+
+    image()
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

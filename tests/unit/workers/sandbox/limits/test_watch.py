@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hermit_workers.cell import Limits
+from hermit_workers.sandbox.limits.openfiles import MOST, Nameless
 from hermit_workers.sandbox.limits.watch import RESERVED_DISK, RESERVED_MEMORY, Gauges, Watch
 
 _GIB = 1 << 30
@@ -87,12 +88,19 @@ def test_a_build_ends_with_its_time() -> None:
     assert said(limits=dataclasses.replace(_LIMITS, seconds=0.1)) == ["time: not done after 0.1 s (limits: time)"]
 
 
-def test_a_build_that_cannot_be_watched_any_more_ends() -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files"),
+        (ValueError("no number"), "ValueError('no number')"),
+    ],
+)
+def test_a_build_that_cannot_be_watched_any_more_ends(error: Exception, why: str) -> None:
     def blind() -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        raise error
 
     (sentence,) = said(dataclasses.replace(_CALM, free=blind))
-    assert sentence == "limits: the build can no longer be watched: Too many open files"
+    assert sentence == f"limits: the build can no longer be watched: {why}"
 
 
 def test_nothing_is_said_after_the_end() -> None:
@@ -188,3 +196,62 @@ def test_time_does_not_run_out_after_the_end() -> None:
         await asyncio.sleep(0.6)
 
     assert said(limits=dataclasses.replace(_LIMITS, seconds=0.3), meanwhile=stop) == []
+
+
+_MEMFD = Nameless(memory=2 * _GIB)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "sentence"),
+    [
+        (Nameless(disk=11 * _GIB), "disk: 11 GiB of 10 GiB (limits: disk)"),
+        (_MEMFD, "memory: 2"),
+        (
+            Nameless(descriptors=MOST + 1),
+            f"processes: they have more than {MOST:,} files open together (limits: processes)",
+        ),
+    ],
+    ids=["disk", "memory", "descriptors"],
+)
+def test_what_has_no_name_counts(hidden: Nameless, sentence: str) -> None:
+    (told,) = said(dataclasses.replace(_CALM, nameless=lambda: [Nameless(), hidden]))
+    assert told.startswith(sentence)
+
+
+def test_where_a_group_holds_memory_files_without_a_name_count_for_the_disk_alone() -> None:
+    gauges = dataclasses.replace(_CALM, processes=None, nameless=lambda: [_MEMFD])
+    assert said(gauges, meanwhile=lambda _: asyncio.sleep(0.5)) == []
+    gauges = dataclasses.replace(_CALM, processes=None, nameless=lambda: [Nameless(disk=11 * _GIB)])
+    assert said(gauges) == ["disk: 11 GiB of 10 GiB (limits: disk)"]
+
+
+def test_a_file_that_has_just_lost_its_name_is_not_counted_twice() -> None:
+    walks = [7]
+    gauges = dataclasses.replace(
+        _CALM, disk=lambda: 6 * _GIB, walks=lambda: walks[0], nameless=lambda: [Nameless(disk=6 * _GIB)]
+    )
+
+    async def ask(watch: Watch) -> None:
+        for walks[0] in (7, 8):
+            assert await watch.check() is None
+        walks[0] = 9
+        assert await watch.check() == "disk: 12 GiB of 10 GiB (limits: disk)"
+
+    async def run() -> None:
+        await ask(Watch(_LIMITS, gauges, lambda _: None))
+
+    asyncio.run(run())
+
+
+def test_a_count_begins_anew_when_it_was_not_too_much_for_a_moment() -> None:
+    walks, hidden = [7], [6 * _GIB]
+    gauges = dataclasses.replace(
+        _CALM, disk=lambda: 6 * _GIB, walks=lambda: walks[0], nameless=lambda: [Nameless(disk=hidden[0])]
+    )
+
+    async def run() -> None:
+        watch = Watch(_LIMITS, gauges, lambda _: None)
+        for walks[0], hidden[0] in ((7, 6 * _GIB), (8, 0), (9, 6 * _GIB), (10, 6 * _GIB)):
+            assert await watch.check() is None
+
+    asyncio.run(run())

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hermit_workers.cell import CellError
+from hermit_workers.sandbox.limits.gauges import used_segments
 from hermit_workers.sandbox.namespaces.holder import ROOT, Holder, Layered
 from hermit_workers.sandbox.namespaces.mapped import run_mapped
 
@@ -183,3 +184,24 @@ def test_calls_after_its_death_say_so() -> None:
                 await holder.files()
 
     within(work)
+
+
+def test_segments_are_the_cells_own_bounded_where_the_kernel_lets_and_told(tmp_path: Path) -> None:
+    empty_image(tmp_path)
+    setting = Path("/proc/sys/kernel/shmall")
+    host = setting.read_text()
+
+    async def work(holder: Holder) -> None:
+        root, shared, segments = await holder.files()
+        os.close(root)
+        os.close(shared)
+        bound = (await output(holder, f"cat {setting}"))[1]
+        assert bound in {f"{(8 << 20) // os.sysconf('SC_PAGE_SIZE')}\n", host}
+        before = used_segments(segments)
+        script = "$i = shmget(0, 1 << 20, 01600); shmwrite($i, q(x) x (1 << 20), 0, 1 << 20) or die $!"
+        assert await output(holder, f"perl -e '{script}'") == (0, "")
+        assert (before, used_segments(segments)) == (0, 1 << 20)
+        os.close(segments)
+
+    within(work, tree=Layered(tmp_path / "image", tmp_path / "layer", shared=8 << 20))
+    assert setting.read_text() == host

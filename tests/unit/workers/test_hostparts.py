@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hermit_workers.mounts import guarded_proc
+from hermit_workers.hostparts import guarded_proc
 
 
 def test_the_kernels_parts_of_proc_are_guarded_and_processes_are_not() -> None:
