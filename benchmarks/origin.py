@@ -23,12 +23,13 @@ START_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Origin:
-    """Is a running origin: its base URL, and the certificate that a client has to trust."""
+    """Is a running origin: its base URL, the certificate that a client has to trust, the process that serves it."""
 
     url: str
     port: int
     certificate: Path
     files: Path
+    process: int
 
 
 def free_port() -> int:
@@ -83,12 +84,13 @@ http {{
   server {{
     listen 127.0.0.1:{port} ssl; root {files};
     ssl_certificate {certificate_file}; ssl_certificate_key {key_file};
+    ssl_protocols TLSv1.2 TLSv1.3;
   }}
 }}""")
     process = subprocess.Popen(["nginx", "-c", configuration, "-p", folder], stdin=subprocess.DEVNULL)
     try:
         wait(port)
-        yield Origin(f"https://127.0.0.1:{port}", port, certificate_file, files)
+        yield Origin(f"https://127.0.0.1:{port}", port, certificate_file, files, process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -102,5 +104,5 @@ def wait(port: int) -> None:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         if time.monotonic() > end:
-            raise RuntimeError("nginx did not start")
-        time.sleep(0.05)
+            raise RuntimeError(f"nothing listens on port {port}")
+        time.sleep(0.01)

@@ -214,6 +214,7 @@ async def both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]
     finally:
         for task in tasks:
             task.cancel()
+        await to_the_end(asyncio.wait(tasks))
     return tasks[0].result(), tasks[1].result()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from hermit_cli import runs
 from hermit_cli.findings import Finding, Level, fail, ok, warn
 from hermit_cli.output import bytes_as_text
+from hermit_cli.table import counted
 from hermit_proxy.credentials.file import load_bindings
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
@@ -146,7 +147,7 @@ def _credentials(settings: Settings) -> Finding:
         files = load_bindings(settings.credentials).secret_files()
     except HermitError as error:
         return fail("credentials", str(error), error.hint)
-    return ok("credentials", f"{settings.credentials}, {len(files)} secrets")
+    return ok("credentials", f"{settings.credentials}, {counted(len(files), 'secret')}")
 
 
 def _upstream(settings: Settings, environ: Mapping[str, str]) -> Finding:

@@ -36,6 +36,15 @@ class Place:
         inside = snapshot.is_relative_to(root) and ".hermit" not in snapshot.relative_to(root).parts[1:]
         return inside or snapshot == self.network.resolve()
 
+    def told_of_no_entry(self) -> tuple[str, str]:
+        """Say in two lines why the snapshot has no entry, and what comes next."""
+        if self.network == self.project.network and self.project.is_recorded:
+            return (
+                f"{self.network}: the build that was recorded asked for nothing",
+                "next: hermit build --mode hermetic",
+            )
+        return f"{self.network}: nothing is recorded yet", "next: hermit build, or hermit run --mode record -- COMMAND"
+
     @contextmanager
     def store(self) -> Iterator[Store]:
         """Open the user's store and close it again; raise HermitError where it is not there."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hermit_cli.output import bytes_as_text, coloured, plain, ready, say_styled, time_as_text
+from hermit_cli.table import counted
 
 _LEAST_ROWS, _LEAST_COLUMNS = 5, 30
 _SAVE, _RESTORE, _CLEAR = "\x1b7", "\x1b8", "\x1b[2K"
@@ -118,7 +119,7 @@ class Progress:
         if self._doing:
             parts.append(self._doing)
         if (counts := self._counts) is not None:
-            parts.append(f"{counts.requests} requests")
+            parts.append(counted(counts.requests, "request"))
             parts.append(bytes_as_text(counts.bytes))
             if counts.refused:
                 parts.append(f"{counts.refused} refused")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from hermit_cli import git
 from hermit_proxy.errors import UsageError
+from hermit_proxy.snapshot.recorded import FILE_NAME as RECORDED
 
 # A URL or ssh's short form, `[user@]host:path`; a local path is none of them.
 _HOST = "(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
@@ -45,6 +46,12 @@ class Project:
     def network(self) -> Path:
         """Give the snapshot's folder, one file for each host."""
         return self.hermit_dir / "network"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Tell whether there is a snapshot. With a time of its recording and no entry it is one: of nothing."""
+        # Git keeps no empty folder. A link in its place is somebody's mistake, and told where it is read.
+        return has_snapshot(self.network) or os.path.lexists(self.hermit_dir / RECORDED)
 
     def pool(self) -> str:
         """Name the pool of observations: after the repository's origin, so that all clones share one."""
@@ -114,7 +121,7 @@ def _user_name(user: int) -> str:
 
 
 def has_snapshot(network: Path) -> bool:
-    """Tell whether there is a snapshot; an empty folder is none."""
+    """Tell whether a folder holds a snapshot; an empty one holds none."""
     return network.is_dir() and any(network.glob("*.yaml"))
 
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hermit_cli.summary import Recorded
+from hermit_proxy.errors import HermitError
 from hermit_proxy.request.git import result_digest
 from hermit_proxy.run.events import read_log
+from hermit_proxy.snapshot import recorded, swap
 from hermit_proxy.snapshot.diff import diff
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
@@ -36,21 +38,30 @@ def write_snapshot(  # noqa: PLR0913  the keywords are settings
 ) -> Recorded:
     """Write what the run used and recorded to `network`; `old` is the snapshot that the run began with.
 
-    `timed` is False where the time beside the folder is another snapshot's.
+    `timed` is False where the time beside the folder is another snapshot's. A snapshot without entries is its time
+    alone. Raise HermitError where it cannot be written.
     """
     store = open_store(store_url, environ=environ)
     try:
         evidence = PoolEvidence(store, pool)
         update = updated(
             old,
-            read_log(log),
+            read_log(log) if log.exists() else (),
             keep_unused=keep_unused,
             same_content=lambda one, other: _same_pack(store, one, other),
             observed=evidence.observed,
         )
     finally:
         store.close()
-    changed = write_tree(network, update.snapshot, time=time.time() if timed else None, base=old)
+    now = time.time() if timed else None
+    try:
+        changed = write_tree(network, update.snapshot, time=now, base=old)
+        if now is not None and not len(update.snapshot):
+            changed |= _write_first_time(network, now)
+    except OSError as error:
+        raise HermitError(
+            f"cannot write {network}: {error.strerror}", hint="see that the disk has room and that you may write there"
+        ) from error
     difference = diff(old, update.snapshot)
     return Recorded(
         network=network,
@@ -60,6 +71,15 @@ def write_snapshot(  # noqa: PLR0913  the keywords are settings
         conflicts=tuple(str(conflict) for conflict in update.conflicts),
         pruned=len(update.pruned),
     )
+
+
+def _write_first_time(network: Path, now: float) -> bool:
+    """Write the time of a snapshot that has no entries where there is none yet; tell whether it was so."""
+    with swap.locked(network.parent):
+        first = recorded.read(network.parent) is None
+        if first:
+            recorded.write(network.parent, now)
+    return first
 
 
 def _same_pack(store: Store, one: Entry, other: Entry) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hermit_cli import git
+from hermit_cli.git import refused
 from hermit_cli.place import network_in
 from hermit_cli.project import Project
+from hermit_proxy import git
 from hermit_proxy.errors import InputError, Mistake, UsageError
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_files, read_tree
@@ -59,4 +60,4 @@ def _check_repository(revision: str, root: Path) -> None:
     try:
         git.ask(root, "rev-parse", "--git-dir")
     except git.GitError as error:
-        raise git.refused(error, f"{revision!r} is no folder, and ", "name two folders") from error
+        raise refused(error, f"{revision!r} is no folder, and ", "name two folders") from error

@@ -6,13 +6,13 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermit_cli import interrupts, output, runs
 from hermit_cli.project import Project, find_project, has_snapshot
-from hermit_proxy.errors import ExitCode, UsageError
+from hermit_proxy.errors import ExitCode, HermitError, UsageError
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.conduct import Ending, Plan
@@ -103,7 +103,8 @@ def read_options(args: argparse.Namespace, folder: Path) -> Options:
     if args.refresh and mode == "hermetic":
         raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
     if mode == "auto":
-        mode = "record" if args.refresh else "hermetic" if has_snapshot(network) else "record"
+        there = project.is_recorded if network == project.network else has_snapshot(network)
+        mode = "hermetic" if there and not args.refresh else "record"
     runs.check_copy(args.log)
     return Options(
         project=project,
@@ -142,8 +143,7 @@ def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> Run
         raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
         log = runs.keep_log(rundir, options.log)
     seconds = time.monotonic() - began
-    recorded = None
-    note = None
+    recorded = note = failure = None
     if old is not None and ending.good:
         from hermit_cli.summary import note_on_recording  # noqa: PLC0415  see above
 
@@ -151,8 +151,13 @@ def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> Run
         nothing = not ending.counts["requests" if len(old) else "recorded"]
         note = note_on_recording(ending.counts, had=len(old) > 0, refresh=options.refresh)
         if log is not None and not nothing:
-            recorded = _write(options, settings, plan, old)
-    return _report(options, plan, ending, recorded, log, seconds, note)
+            try:
+                recorded = _write(options, settings, plan, old)
+            except interrupts.InterruptedRunError:
+                raise
+            except HermitError as error:  # how the command went is worth telling all the same
+                failure = error
+    return replace(_report(options, plan, ending, recorded, log, seconds, note), failure=failure)
 
 
 def _plan(options: Options, settings: Settings, rundir: Path) -> Plan:

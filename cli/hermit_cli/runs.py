@@ -1,7 +1,8 @@
 """Keeps the folders of runs: alive while their process is, cleaned up after it, their logs kept for a while."""
 
 # $XDG_STATE_HOME/hermit/runs/<id>/ holds everything of one run, in no tmpfs because caches of tools lie there too. The
-# lock says that the run is alive: the kernel drops it with the process, however that ends.
+# lock says that the run is alive: the kernel drops it with the process, however that ends. A folder without its lock is
+# a dead run's, so folders are made and looked at under a lock on the folder of them all.
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hermit_cli.output import say_styled
 from hermit_proxy.errors import HermitError, UsageError
 
 KEPT_RUNS = 20
@@ -25,6 +28,8 @@ RESULT_NAME = "result.json"
 STEPS_NAME = "steps.log"
 _LOCK = "lock"
 _MOMENT = "%Y%m%dT%H%M%S"
+# What a person puts beside the runs, such as a copy of one, is none of ours to read or to sweep.
+_NAME = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9]{6}[0-9a-f]{4}")
 _STAYS = frozenset({LOG_NAME, RESULT_NAME, STEPS_NAME, _LOCK})
 
 
@@ -53,16 +58,25 @@ def run_folder(environ: Mapping[str, str]) -> Iterator[Path]:
     try:
         yield rundir
     finally:
-        _clean(rundir)
-        os.close(lock)
-        (rundir / _LOCK).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # nothing was logged
-            rundir.rmdir()
+        try:
+            _tidy(rundir)
+        finally:
+            os.close(lock)
 
 
 def write_result(rundir: Path, fields: Mapping[str, Any]) -> None:
-    """Keep how a run ended beside its log, for the commands that need a log that is worth something."""
-    (rundir / RESULT_NAME).write_text(json.dumps(fields) + "\n")
+    """Keep how a run ended beside its log, for the commands that need a log that is worth something.
+
+    Where it cannot be written a warning is said: how the run went is known all the same, and told.
+    """
+    path = rundir / RESULT_NAME
+    try:
+        path.write_text(json.dumps(fields) + "\n")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        told = f"hermit: cannot write {path}: {error.strerror}; later commands do not know how this run ended"
+        say_styled(told, "warn")
 
 
 def check_copy(copy: Path | None) -> None:
@@ -72,7 +86,10 @@ def check_copy(copy: Path | None) -> None:
 
 
 def keep_log(rundir: Path, copy: Path | None) -> Path | None:
-    """Give the run's log, or the copy of it that was asked for; None where there is none."""
+    """Give the run's log, or the copy of it that was asked for; None where there is none.
+
+    Where it cannot be copied a warning is said, and the log is the one in the run's folder.
+    """
     log = rundir / LOG_NAME
     if not log.exists():
         return None
@@ -81,18 +98,21 @@ def keep_log(rundir: Path, copy: Path | None) -> Path | None:
     try:
         shutil.copyfile(log, copy)
     except OSError as error:
-        raise HermitError(f"cannot write the log to {copy}: {error.strerror}") from error
+        say_styled(f"hermit: cannot write the log to {copy}: {error.strerror}", "warn")
+        return log
     return copy
 
 
 def sweep(environ: Mapping[str, str], *, keep: int = KEPT_RUNS) -> None:
     """Clean up after runs that were killed, and drop the oldest logs."""
-    finished: list[Path] = []
-    for rundir in sorted(runs_dir(environ).glob("[0-9]*")):
-        if not _alive(rundir):
-            _clean(rundir)
-            (rundir / _LOCK).unlink(missing_ok=True)
-            finished.append(rundir)
+    runs = runs_dir(environ)
+    if not runs.is_dir():
+        return
+    with _locked(runs):
+        dead = [rundir for rundir in _rundirs(runs) if not _alive(rundir)]
+    for rundir in dead:
+        _tidy(rundir)
+    finished = [rundir for rundir in dead if rundir.exists()]
     for rundir in finished[: max(0, len(finished) - keep)]:
         _remove(rundir)
 
@@ -102,7 +122,7 @@ def find_log(name: str, environ: Mapping[str, str]) -> Path:
     if Path(name).is_file() or "/" in name:
         return Path(name)
     runs = runs_dir(environ)
-    logs = sorted(runs.glob(f"[0-9]*/{LOG_NAME}"))
+    logs = [log for rundir in _rundirs(runs) if os.path.isfile(log := rundir / LOG_NAME)]
     if (found := runs / name / LOG_NAME) in logs:
         return found
     known = ", ".join(log.parent.name for log in logs[-3:])
@@ -112,33 +132,49 @@ def find_log(name: str, environ: Mapping[str, str]) -> Path:
 
 def results(environ: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Give the log and the result of each run that has both, the last one first."""
-    for path in sorted(runs_dir(environ).glob(f"[0-9]*/{RESULT_NAME}"), reverse=True):
+    for rundir in reversed(_rundirs(runs_dir(environ))):
         try:
-            fields = json.loads(path.read_text())
+            fields = json.loads((rundir / RESULT_NAME).read_text())
         except (OSError, ValueError):  # of a run that ended badly: it vouches for nothing
             continue
-        log = path.with_name(LOG_NAME)
+        log = rundir / LOG_NAME
         if isinstance(fields, dict) and log.exists():
             yield log, fields
 
 
 def began(rundir: Path) -> str:
-    """Say when a run began, from the name of its folder: `2026-11-21 13:54 UTC`."""
-    moment = time.strptime(rundir.name.partition("-")[0], _MOMENT)
+    """Say when a run began, from the name of its folder: `2026-11-21 13:54 UTC`; else the name, which says more."""
+    try:
+        moment = time.strptime(rundir.name.partition("-")[0], _MOMENT)
+    except ValueError:
+        return rundir.name
     return time.strftime("%Y-%m-%d %H:%M UTC", moment)
+
+
+def _rundirs(runs: Path) -> list[Path]:
+    """Give the folders of runs, the oldest first."""
+    return sorted(path for path in runs.glob("[0-9]*") if _NAME.fullmatch(path.name) and path.is_dir())
+
+
+@contextlib.contextmanager
+def _locked(runs: Path) -> Iterator[None]:
+    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _fresh(runs: Path) -> tuple[Path, int]:
     now = time.time_ns()
     moment = time.strftime(_MOMENT, time.gmtime(now // 10**9))
     name = f"{moment}-{now // 1000 % 10**6:06}{secrets.token_hex(2)}"
-    # Made under another name and locked first, so that a sweep never sees it without its lock.
-    unready = runs / f".{name}"
-    unready.mkdir(mode=0o700)
-    lock = os.open(unready / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
     rundir = runs / name
-    unready.rename(rundir)
+    with _locked(runs):
+        rundir.mkdir(mode=0o700)
+        lock = os.open(rundir / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     return rundir, lock
 
 
@@ -147,6 +183,8 @@ def _alive(rundir: Path) -> bool:
         lock = os.open(rundir / _LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except OSError:  # another user's, root's perhaps: not ours to sweep
+        return True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -154,6 +192,15 @@ def _alive(rundir: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def _tidy(rundir: Path) -> None:
+    """Leave the logs and the result, and where there are none nothing; what the disk refuses the next sweep tries."""
+    with contextlib.suppress(OSError):
+        _clean(rundir)
+        (rundir / _LOCK).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there are logs
+        rundir.rmdir()
 
 
 def _clean(rundir: Path) -> None:

@@ -35,6 +35,8 @@ def main(args: argparse.Namespace) -> int:
     elif args.host:
         for entries in chosen.values():
             _tell_entries(entries)
+    elif not by_host:
+        tell("\n".join(place.told_of_no_entry()))
     else:
         _tell_hosts(str(place.network), by_host, when)
     return int(ExitCode.DONE)
@@ -61,10 +63,6 @@ def _chosen(by_host: dict[str, list[Entry]], host: str) -> dict[str, list[Entry]
 
 def _tell_hosts(network: str, by_host: dict[str, list[Entry]], when: str | None) -> None:
     everything = [entry for entries in by_host.values() for entry in entries]
-    if not everything:
-        tell(f"{network}: nothing is recorded yet")
-        tell("next: hermit run --mode record -- COMMAND")
-        return
     parts = [
         f"{counted(len(everything), 'entry')} of {counted(len(by_host), 'host')}",
         bytes_as_text(size_of(everything)),

@@ -72,14 +72,13 @@ def _body_problem(store: Store, sha256: str, size: int | None) -> str | None:
         return "its body is not in the store"
     except BodyCorruptError:
         return "its body in the store was corrupt, and has been put aside"
-    return None if there == size else f"its body has {there} bytes, not the {size} that the entry says"
+    return None if there == size else f"its body has {counted(there, 'byte')}, not the {size} that the entry says"
 
 
 def _tell(place: Place, snapshot: Snapshot, verdicts: list[Verdict]) -> None:
     total = len(snapshot)
     if not total:
-        tell(f"{place.network}: nothing is recorded yet")
-        tell("next: hermit run --mode record -- COMMAND")
+        tell("\n".join(place.told_of_no_entry()))
         return
     if not verdicts:
         size = bytes_as_text(size_of(list(snapshot)))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
-from hermit_proxy.errors import ExitCode
+from hermit_cli.table import counted
+from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode, Reason
 from hermit_proxy.run.events import Outcome, RequestEvent
 
@@ -19,7 +20,7 @@ _UNREACHED = (
     "no request reached the proxy: only HTTP and HTTPS through the proxy variables works here;"
     " the loopback is the command's own (docs/environment.md)"
 )
-_COUNTED = ("requests", "replayed", "recorded", "passed", "refused", "failed")
+_OUTCOMES = ("replayed", "recorded", "passed", "refused", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class RunReport:
     `status` is the command's own (128 + n for signals), `seconds` how long it took, `counts` the proxy's counts
     by name (`bytes` among them), `signal` the name of what interrupted it, `note` what a reader of a recording should
     know. `options` are those that name other files than the project's, and `own` says that the snapshot is its own.
+    `failure` is what went wrong after the command, which is told with all the rest.
     """
 
     mode: Mode
@@ -68,14 +70,17 @@ class RunReport:
     note: str | None = None
     options: tuple[str, ...] = ()
     own: bool = True
+    failure: HermitError | None = None
 
     @property
     def exit_code(self) -> ExitCode:
         """Choose the exit code: what was not answered as it must be counts even where the command got over it."""
+        if self.failure is not None and self.failure.exit_code is not ExitCode.FAILED:
+            return self.failure.exit_code
         if self.counts.get("broken"):
             outcomes = {trouble.outcome for trouble in self.troubles if trouble.broken}
             return ExitCode.MACHINE if outcomes == {Outcome.FAILED} else ExitCode.NOT_HERMETIC
-        return ExitCode.FAILED if self.status or self.signal else ExitCode.DONE
+        return ExitCode.FAILED if self.status or self.signal or self.failure else ExitCode.DONE
 
     def result(self) -> dict[str, Any]:
         """Give what is remembered of a run beside its log."""
@@ -104,6 +109,7 @@ class RunReport:
             "note": self.note,
             "log": str(self.log) if self.log else None,
             "next": self.next_step(),
+            **({"error": str(self.failure), "hint": self.failure.hint} if self.failure else {}),
         }
 
     def next_step(self) -> str | None:
@@ -131,16 +137,19 @@ class RunReport:
     def say(self) -> None:
         """Tell it to people."""
         code = self.exit_code
-        told = ", ".join(_counted(self.counts[name], name) for name in _COUNTED if self.counts.get(name))
+        told = ", ".join(told_of_counts(self.counts))
         size = bytes_as_text(self.counts.get("bytes", 0))
         ending = {ExitCode.DONE: "done", ExitCode.NOT_HERMETIC: "NOT HERMETIC"}.get(code, "failed")
         line = f"hermit {self.mode.value}: {ending} in {time_as_text(self.seconds)}; {told or 'no requests'}, {size}"
         say_styled(line, "good" if code is ExitCode.DONE else "bad")
         self.say_ending()
+        if self.failure:
+            say_styled(f"  {self.failure}", "bad")
+            _say_hint(self.failure.hint)
         for trouble in self.troubles[:_SHOWN]:
             _say_trouble(trouble)
         if len(self.troubles) > _SHOWN:
-            say(f"  … and {len(self.troubles) - _SHOWN} more kinds of request, see the log")
+            say(f"  … and {counted(len(self.troubles) - _SHOWN, 'more kind')} of request, see the log")
         if self.recorded:
             _say_recorded(self.recorded)
         elif self.mode is Mode.RECORD and code is not ExitCode.DONE:
@@ -162,12 +171,18 @@ class RunReport:
                 say(f"  {_UNREACHED}")
 
 
+def told_of_counts(counts: Mapping[str, int]) -> list[str]:
+    """Give the counts that are not 0 as people read them: `1 request`, `1 recorded`."""
+    requests = [counted(counts["requests"], "request")] if counts.get("requests") else []
+    return [*requests, *(f"{counts[name]} {name}" for name in _OUTCOMES if counts.get(name))]
+
+
 def note_on_recording(counts: Mapping[str, int], *, had: bool, refresh: bool, what: str = "the command") -> str | None:
     """Say why a good recording of `what` recorded nothing, where it did; `had` tells whether there was a snapshot."""
     if counts.get("recorded"):
         return None
     if not counts.get("requests") and had:
-        return f"{what} asked for nothing: the snapshot stays as it is; hermit snapshot prune drops what is unused"
+        return f"{what} asked for nothing, so the snapshot stays as it is"
     if not had:
         asked = "nothing was recorded" if counts.get("requests") else f"{what} asked for nothing"
         return f"{asked}, so no snapshot was written"
@@ -184,8 +199,8 @@ def troubles_of(events: Iterable[RequestEvent]) -> tuple[Trouble, ...]:
         if event.outcome in {Outcome.REFUSED, Outcome.FAILED}:
             reason = event.reason or "no reason was logged"
             kinds[Trouble(event.outcome, event.method, event.url, reason, event.hint, event.broken, 0)] += 1
-    counted = [Trouble(t.outcome, t.method, t.url, t.reason, t.hint, t.broken, n) for t, n in kinds.items()]
-    return tuple(sorted(counted, key=lambda trouble: (not trouble.broken, trouble.outcome is not Outcome.FAILED)))
+    found = [Trouble(t.outcome, t.method, t.url, t.reason, t.hint, t.broken, n) for t, n in kinds.items()]
+    return tuple(sorted(found, key=lambda trouble: (not trouble.broken, trouble.outcome is not Outcome.FAILED)))
 
 
 def _as_json(trouble: Trouble) -> dict[str, Any]:
@@ -200,17 +215,16 @@ def _as_json(trouble: Trouble) -> dict[str, Any]:
     }
 
 
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name.removesuffix('s') if number == 1 else name}"
-
-
 def _say_trouble(trouble: Trouble) -> None:
     times = f" ({trouble.times} times)" if trouble.times > 1 else ""
     say_styled(f"  {trouble.outcome.value}: {trouble.method} {trouble.url}{times}", "bad" if trouble.broken else "dim")
     say(f"      {trouble.reason}")
-    if trouble.hint:
-        for line in trouble.hint.splitlines():
-            say(f"      {line}")
+    _say_hint(trouble.hint)
+
+
+def _say_hint(hint: str | None) -> None:
+    for line in (hint or "").splitlines():
+        say(f"      {line}")
 
 
 def _say_recorded(recorded: Recorded) -> None:

@@ -152,6 +152,58 @@ def test_quiet_tells_failures_with_the_last_lines_alone(project: BuildProject) -
     assert "  60\n" not in stderr
 
 
+def test_a_missing_artifact_is_told_as_a_failed_step_is_and_kept_for_a_shell(project: BuildProject) -> None:
+    project.spec({"run": "echo because; echo traces > left"}, artifacts=("left", "no-such-file"))
+    _, stderr = project.run(status=1)
+    assert "hermit record: failed in" in stderr
+    assert "  artifact `no-such-file`: the build made no such file\n" in stderr
+    log = re.search(r"output: (.*)", stderr)
+    assert log is not None
+    assert "because" in Path(log.group(1)).read_text()
+    assert "next: hermit build --mode record --keep" in stderr
+    assert not project.out.exists()
+    assert not (project.root / ".hermit/recorded").exists()
+    _, stderr = project.run("--quiet", "--keep", status=1)
+    assert "  because\n" in stderr
+    assert "what the build left is kept" in stderr
+    assert project.run("--", "cat", "left", command="shell")[0] == "traces\n"
+    found = project.json(status=1)
+    assert (found["exit_code"], found["artifacts"], found["command_status"]) == (1, None, 0)
+    assert "no such file" in found["error"]
+    assert Path(found["steps_log"]).exists()
+    assert not list((state() / "kept").glob("*/layer"))
+    assert left_behind() == []
+
+
+def test_a_build_that_asks_for_nothing_is_recorded_and_refuses_everything_from_then_on(project: BuildProject) -> None:
+    project.spec({"run": "echo hi > made"}, artifacts=("made",))
+    _, stderr = project.run()
+    assert "the build asked for nothing, and its snapshot says so" in stderr
+    assert "next: commit .hermit, then: hermit build --mode hermetic" in stderr
+    _, stderr = project.run("--step", "1", prefix=UNPLUGGED_PREFIX)
+    assert "hermit hermetic: done" in stderr
+    assert "the same, byte for byte" in stderr
+    project.spec(f"fetch {project.url('/file')}")
+    _, stderr = project.run(status=3)
+    assert "NOT HERMETIC" in stderr
+    assert project.origin.asked == []
+    project.run("--mode", "record")
+    assert len(project.snapshot()) == 1
+
+
+def test_a_result_that_cannot_be_written_takes_nothing_from_the_report(project: BuildProject) -> None:
+    project.spec({"run": "echo ready; sleep 2"})
+    process = project.start()
+    wait_for(process, "  ready")
+    (rundir,) = (state() / "runs").iterdir()
+    (rundir / "result.json").symlink_to("/dev/full")
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "hermit: cannot write" in stderr
+    assert "hermit record: done in" in stderr
+    assert "next: commit .hermit" in stderr
+
+
 def test_a_request_that_no_rule_admits_ends_it_with_3(project: BuildProject) -> None:
     project.spec(f"fetch {project.url('/other')} || true")
     _, stderr = project.run(status=3)
@@ -320,8 +372,10 @@ def test_a_shell_has_a_terminal_of_its_own(project: BuildProject) -> None:
     os.write(ours, b"echo begun-$((1+1)); sleep 1000\r")
     until(b"begun-2")
     said = b""
-    os.write(ours, b"\x03")
-    until(b"$ ")
+    while b"$ " not in said:  # a key that is pressed before the shell has started its sleep may go astray
+        os.write(ours, b"\x03")
+        if select.select([ours], [], [], 2)[0]:
+            said += os.read(ours, 1 << 16)
     os.write(ours, b"echo is-$((40+2)); exit 6\r")
     until(b"is-42")
     assert process.wait(60) == 6

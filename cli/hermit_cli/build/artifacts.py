@@ -119,9 +119,9 @@ def _sweep(out: Path) -> None:
 
 def _keep_one(taken: Taken, store: Store, folder: Path) -> Artifact:
     with open(taken.descriptor, "rb") as source:
-        if str(taken.path) in {SUMS, _IGNORE}:
+        if (first := taken.path.parts[0]) in {SUMS, _IGNORE}:
             raise ArtifactError(
-                f"an artifact cannot be named {taken.path}, as Hermit's own file beside it is", hint="rename it"
+                f"an artifact cannot be named {taken.path}: {first} is Hermit's own file beside it", hint="rename it"
             )
         target = folder / taken.path
         target.parent.mkdir(mode=_PROGRAM, parents=True, exist_ok=True)

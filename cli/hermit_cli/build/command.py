@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hermit_cli import interrupts, output, runs
-from hermit_cli.project import Project, find_project, has_snapshot
+from hermit_cli.project import Project, find_project
 from hermit_proxy.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
-    from hermit_cli.build.order import Built, Order
-    from hermit_cli.build.report import BuildReport, Comparison, Identity
+    from hermit_cli.build.order import Order
+    from hermit_cli.build.report import BuildReport
     from hermit_cli.build.source import Source
-    from hermit_cli.summary import Recorded
-    from hermit_proxy.snapshot.model import Snapshot
     from hermit_steps.plan import Plan
 
 _DESCRIPTION = """\
@@ -37,14 +34,17 @@ _LAST_LINES = 40
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Is the command line after its defaults: what a build works on. `given` are its own words for the project."""
+    """Is the command line after its defaults: what a build works on.
+
+    `given` are its own words for the project. `out` is None where the build is a part, which has no artifacts.
+    """
 
     project: Project
     given: tuple[str, ...]
     mode: str
     step: str | None
     keep: bool
-    out: Path
+    out: Path | None
     log: Path | None
     quiet: bool
     json: bool
@@ -81,8 +81,10 @@ def main(args: argparse.Namespace) -> int:
     options = read_options(args)
     source, plan = look_at(options.project)
     if options.step is not None:
-        plan = plan.upto(options.step)
-    if plan.artifacts and options.step is None:
+        whole, plan = plan, plan.upto(options.step)
+        if plan is not whole:
+            options = replace(options, out=None)
+    if plan.artifacts and options.out is not None:
         _check_writable(options.out)
     if not options.silent:
         from hermit_cli.build.report import say_beginning  # noqa: PLC0415  see above
@@ -112,7 +114,7 @@ def read_options(args: argparse.Namespace) -> Options:
     if args.refresh and mode == "hermetic":
         raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
     if mode == "auto":
-        mode = "record" if args.refresh else "hermetic" if has_snapshot(project.network) else "record"
+        mode = "hermetic" if project.is_recorded and not args.refresh else "record"
     out = (args.out or project.hermit_dir / "out").absolute()
     check_folder(out)
     runs.check_copy(args.log)
@@ -159,6 +161,7 @@ def look_at(project: Project) -> tuple[Source, Plan]:
 
 def _build(options: Options, source: Source, plan: Plan, rundir: Path, raise_again: Callable[[], None]) -> BuildReport:
     from hermit_cli.build.conductor import conduct  # noqa: PLC0415  see above
+    from hermit_cli.build.outcome import Outcome  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.snapshot.tree import read_tree  # noqa: PLC0415  see above
 
@@ -175,13 +178,12 @@ def _build(options: Options, source: Source, plan: Plan, rundir: Path, raise_aga
     finally:
         raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
         log = runs.keep_log(rundir, options.log)
-    seconds = time.monotonic() - began
-    if options.silent and built.status:
+    outcome = Outcome(order, built, time.monotonic() - began, log)
+    if options.silent and (built.status or built.failure):
         _say_last_lines(built.last_lines)
-    recorded = note = None
     if old is not None and built.good:
-        recorded, note = _record(options, order, built, old)
-    return _report(options, order, built, recorded, log, seconds, note)
+        outcome = outcome.recorded_over(old, options.project.network, refresh=options.refresh)
+    return outcome.report(options.given)
 
 
 def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
@@ -204,88 +206,12 @@ def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
         source=source,
         plan=plan,
         limits=limits_for(plan.limits, settings.limits),
-        out=None if options.step else options.out,
+        out=options.out,
         kept=Kept.of(project, os.environ),
         keep=options.keep,
         environment=dict(os.environ),
         quiet=options.silent,
     )
-
-
-def _record(options: Options, order: Order, built: Built, old: Snapshot) -> tuple[Recorded | None, str | None]:
-    """Write the snapshot of a good build; a part of one says nothing about the whole."""
-    from hermit_cli.recording import write_snapshot  # noqa: PLC0415  only a recording writes
-    from hermit_cli.summary import note_on_recording  # noqa: PLC0415  only a recording writes
-
-    if options.step:
-        return None, "the snapshot is as it was: only a whole build writes one"
-    note = note_on_recording(built.counts, had=len(old) > 0, refresh=options.refresh, what="the build")
-    # What asked for nothing says nothing about what a build needs; and a first snapshot has something in it.
-    if not built.counts["requests" if len(old) else "recorded"]:
-        return None, note
-    written = write_snapshot(
-        options.project.network,
-        old,
-        order.rundir / runs.LOG_NAME,
-        store_url=order.proxy.store,
-        pool=order.proxy.pool,
-        keep_unused=False,
-        environ=os.environ,
-    )
-    return written, note
-
-
-def _report(  # noqa: PLR0913, PLR0917  what a build was and how it went
-    options: Options,
-    order: Order,
-    built: Built,
-    recorded: Recorded | None,
-    log: Path | None,
-    seconds: float,
-    note: str | None,
-) -> BuildReport:
-    from hermit_cli.build.report import BuildReport, Identity  # noqa: PLC0415  see above
-    from hermit_cli.summary import troubles_of  # noqa: PLC0415  see above
-    from hermit_proxy.run.events import read_log  # noqa: PLC0415  see above
-
-    unanswered = built.counts["refused"] or built.counts["failed"]
-    identity = Identity(built.source, f"sha256:{hashlib.sha256(order.plan.to_json()).hexdigest()}", built.image)
-    steps_log = order.rundir / runs.STEPS_NAME
-    return BuildReport(
-        mode=order.mode,
-        command=options.given,
-        status=built.status,
-        seconds=seconds,
-        counts=built.counts,
-        troubles=troubles_of(read_log(log)) if unanswered and log else (),
-        log=log,
-        signal=built.signal,
-        recorded=recorded,
-        note=note,
-        steps=built.steps,
-        planned=built.planned,
-        artifacts=built.artifacts,
-        out=order.out if built.artifacts else None,
-        comparison=_compare(built, identity),
-        identity=identity,
-        commit=order.plan.facts.commit,
-        changes=order.source.changes,
-        steps_log=steps_log if steps_log.exists() else None,
-        kept=built.kept,
-        project=options.project.root,
-    )
-
-
-def _compare(built: Built, identity: Identity) -> Comparison | None:
-    from hermit_cli.build.report import compare  # noqa: PLC0415  see above
-
-    return compare(built.artifacts, identity, _earlier()) if built.artifacts else None
-
-
-def _earlier() -> Iterator[dict[str, Any]]:
-    """Give the results of runs, the last one first, each with when it began."""
-    for log, fields in runs.results(os.environ):
-        yield {**fields, "time": runs.began(log.parent)}
 
 
 def _say_last_lines(text: str) -> None:

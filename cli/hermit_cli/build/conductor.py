@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from hermit_cli import runs
@@ -61,6 +63,7 @@ class _Conductor:
         self._artifacts: tuple[Artifact, ...] | None = None
         self._image = self._source = self._last_lines = ""
         self._kept: int | None = None
+        self._failure: HermitError | None = None
         self._asking: asyncio.Task[None] | None = None
 
     async def run(self) -> Built:
@@ -81,6 +84,7 @@ class _Conductor:
             source=self._source,
             kept=self._kept,
             last_lines=self._last_lines,
+            failure=self._failure,
         )
 
     async def _with_image(self) -> None:
@@ -97,7 +101,7 @@ class _Conductor:
             self._proxy = proxy
             try:
                 await self._with_cell(image, proxy, authority)
-                self._counts = named(await proxy.finish())
+                await proxy.finish()
             finally:
                 self._counts = named(proxy.counts)
                 await proxy.stop()
@@ -105,36 +109,54 @@ class _Conductor:
     async def _with_cell(self, image: Image, proxy: ProxyProcess, authority: RunCA) -> None:
         order = self._order
         self._cell = cell = SandboxCell(image.root, order.rundir / _LAYER, order.limits)
+        stays = False
         try:
-            listener, _ = await both(cell.start(), proxy.ready())
+            wire = Wire(hermetic=order.mode is Mode.HERMETIC)
+            listener, _ = await both(self._filled(cell, image, authority, wire), proxy.ready())
             with listener:
                 proxy.listen(listener)
-            wire = Wire(hermetic=order.mode is Mode.HERMETIC)
-            self._progress.begin("putting the source in")
-            await put_own(cell, image, authority, wire, order.source.epoch)
-            self._source = await put_source(cell, order.source, order.plan.top, order.rundir)
             await self._with_printing(cell, proxy, wire)
             await cell.stop()
-            if self._leaves:
-                await cell.keep()
             await self._take(cell)
+            stays = self._leaves and await self._stays(cell)
         finally:
             await to_the_end(cell.destroy())
-        if self._leaves:
+        if stays:
             await self._keep(image)
         else:
             await to_the_end(order.kept.remove())
+
+    async def _filled(self, cell: SandboxCell, image: Image, authority: RunCA, wire: Wire) -> socket.socket:
+        """Start the cell and put everything in, while the proxy starts; give the socket for the proxy."""
+        order = self._order
+        listener = await cell.start()
+        try:
+            self._progress.begin("putting the source in")
+            await put_own(cell, image, authority, wire, order.source.epoch)
+            self._source = await put_source(cell, order.source, order.plan.top, order.rundir)
+        except BaseException:
+            listener.close()
+            raise
+        return listener
+
+    @property
+    def _leaves(self) -> bool:
+        return self._order.keep and (self._failure is not None or any(step.status for step in self._steps))
+
+    async def _stays(self, cell: SandboxCell) -> bool:
+        try:
+            await cell.keep()
+        except HermitError as error:
+            _say_lost(error)
+            return False
+        return True
 
     async def _keep(self, image: Image) -> None:
         order = self._order
         try:
             self._kept = await to_the_end(order.kept.put(order.rundir / _LAYER, self._about(image)))
-        except HermitError as error:  # how the build went is worth telling all the same
-            say_styled(f"hermit: nothing is kept: {error}", "warn")
-
-    @property
-    def _leaves(self) -> bool:
-        return self._order.keep and any(step.status for step in self._steps)
+        except HermitError as error:
+            _say_lost(error)
 
     def _about(self, image: Image) -> About:
         order = self._order
@@ -155,8 +177,8 @@ class _Conductor:
                 self._steps.append(done)
                 if not order.quiet:
                     say_step(done)
+                self._last_lines = printing.last_lines
                 if done.status:
-                    self._last_lines = printing.last_lines
                     break
         finally:
             printing.close()
@@ -221,12 +243,17 @@ class _Conductor:
         if not order.plan.artifacts:
             self._artifacts = ()
             return
-        taken = await cell.take(order.plan.folder, order.plan.artifacts)
+        try:
+            self._artifacts = await self._taken(cell, order.out)
+        except HermitError as error:  # the steps have run: that is told as how they went is
+            self._failure = error
+
+    async def _taken(self, cell: Cell, out: Path) -> tuple[Artifact, ...]:
+        order = self._order
         store = open_store(order.proxy.store, environ=order.environment)
         try:
-            epoch = order.plan.facts.epoch
-            keeping = asyncio.to_thread(artifacts.keep, taken, store, order.out, epoch)
-            self._artifacts = await to_the_end(keeping)
+            taken = await cell.take(order.plan.folder, order.plan.artifacts)
+            return await to_the_end(asyncio.to_thread(artifacts.keep, taken, store, out, order.plan.facts.epoch))
         finally:
             store.close()
 
@@ -259,6 +286,11 @@ class _Conductor:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+
+def _say_lost(error: HermitError) -> None:
+    """Say why there is nothing for a shell; how the build went is worth telling all the same."""
+    say_styled(f"hermit: nothing is kept: {error}", "warn")
 
 
 def _say(line: str) -> None:

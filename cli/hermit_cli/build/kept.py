@@ -64,8 +64,11 @@ class Kept:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep others from replacing the layer or using it twice; raise HermitError where one does so now."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -77,21 +80,32 @@ class Kept:
             os.close(lock)
 
     async def put(self, layer: Path, about: About) -> int:
-        """Take over a layer that no cell uses any more, in place of an earlier one; give its size in bytes."""
+        """Take over a layer that no cell uses any more, in place of an earlier one; give its size in bytes.
+
+        Raise HermitError where that cannot be; then nothing is kept.
+        """
         with self.held():
-            await self._empty()
-            self._take_over(layer, about)
+            try:
+                await self._empty()
+                self._take_over(layer, about)
+            except OSError as error:
+                with suppress(OSError):
+                    await self._empty()
+                raise self._unwritable(error) from error
             return await _size(self.layer)
 
     async def remove(self) -> None:
-        """Empty the place, unless somebody is using it."""
+        """Empty the place, unless somebody is using it or the disk refuses; then the next build tries again."""
         if self.folder.exists():
-            with suppress(HermitError), self.held():
+            with suppress(HermitError, OSError), self.held():
                 await self._empty()
 
     def _take_over(self, layer: Path, about: About) -> None:
         layer.rename(self.layer)
         (self.folder / _ABOUT).write_text(json.dumps(asdict(about)) + "\n")
+
+    def _unwritable(self, error: OSError) -> HermitError:
+        return HermitError(f"cannot write to {self.folder}: {error.strerror}", hint="free the disk, or XDG_STATE_HOME")
 
     async def _empty(self) -> None:
         (self.folder / _ABOUT).unlink(missing_ok=True)
@@ -99,9 +113,9 @@ class Kept:
 
 
 async def _size(layer: Path) -> int:
-    """Give what a layer takes of the disk; its folders may be closed to us."""
+    """Give what a layer takes of the disk, 0 where that cannot be told; its folders may be closed to us."""
     with tempfile.TemporaryFile() as said:
         command = ["du", "--summarize", "--block-size=1", "--", str(layer)]
         await run_mapped(command, stdout=said.fileno(), stderr=asyncio.subprocess.DEVNULL)
         said.seek(0)
-        return int(said.read().split()[0] or 0)
+        return int((said.read().split() or [b"0"])[0])

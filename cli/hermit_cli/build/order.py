@@ -10,6 +10,7 @@ from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.kept import Kept
 from hermit_cli.build.report import StepDone
 from hermit_cli.build.source import Source
+from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.run.settings import ProxySettings
 from hermit_steps.plan import Plan
@@ -44,7 +45,7 @@ class Built:
     """Is how a build ended: its steps as far as they went, the proxy's counts by name, and what interrupted it.
 
     `image` and `source` are digests (`sha256:<hex>`; empty where it did not come to that), `kept` the bytes of a layer
-    that stays, `last_lines` what the last step printed at its end.
+    that stays, `last_lines` what the last step printed at its end. `failure` is why artifacts could not be taken.
     """
 
     steps: tuple[StepDone, ...]
@@ -56,6 +57,7 @@ class Built:
     source: str
     kept: int | None
     last_lines: str
+    failure: HermitError | None = None
 
     @property
     def status(self) -> int:
@@ -65,4 +67,5 @@ class Built:
     @property
     def good(self) -> bool:
         """Tell whether everything went as a recording must, to be worth keeping."""
-        return len(self.steps) == self.planned and not (self.status or self.signal or self.counts["broken"])
+        failed = self.status or self.signal or self.failure or self.counts["broken"]
+        return len(self.steps) == self.planned and not failed

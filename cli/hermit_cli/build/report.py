@@ -11,7 +11,7 @@ from typing import Any
 from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.source import Source
 from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
-from hermit_cli.summary import RunReport, status_as_text
+from hermit_cli.summary import RunReport, status_as_text, told_of_counts
 from hermit_cli.table import counted
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.policy import Mode
@@ -126,7 +126,8 @@ class BuildReport(RunReport):
         place = self.command[:1]
         if self.kept is not None:
             return shlex.join(["hermit", "shell", *place]) + "    (a shell in what it left)"
-        if self.exit_code is ExitCode.FAILED and not self.signal and self.steps and self.steps[-1].status:
+        failed = self.failure or any(step.status for step in self.steps)
+        if self.exit_code is ExitCode.FAILED and not self.signal and failed:
             return (
                 shlex.join(["hermit", "build", *self._mode(self.mode), "--keep", *place]) + "    (then: hermit shell)"
             )
@@ -152,7 +153,7 @@ class BuildReport(RunReport):
             how = status_as_text(last.status)
             say_styled(f"  step {last.number} of {self.planned} ended with {how}: {last.title}", "bad")
         if self.kept is not None:
-            say(f"  what the failed step left is kept: {bytes_as_text(self.kept)}")
+            say(f"  what the {'build' if self.failure else 'failed step'} left is kept: {bytes_as_text(self.kept)}")
         self._say_artifacts()
         if self.steps_log and self.exit_code is not ExitCode.DONE:
             say_styled(f"  output: {self.steps_log}", "dim")
@@ -217,8 +218,7 @@ def say_step(done: StepDone) -> None:
     """Tell how a step went, below its output."""
     fetched = done.counts
     told = [f"{'done' if not done.status else 'failed'} in {time_as_text(done.seconds)}"]
-    told += [counted(fetched["requests"], "request")] if fetched.get("requests") else []
-    told += [f"{fetched[name]} {name}" for name in ("recorded", "replayed", "refused", "failed") if fetched.get(name)]
+    told += told_of_counts(fetched)
     told += [bytes_as_text(fetched["bytes"])] if fetched.get("bytes") else []
     told += [f"{bytes_as_text(done.dropped)} of output dropped (limits.output)"] if done.dropped else []
     say_styled(f"  {', '.join(told)}", "dim" if not done.status else "bad")

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from hermit_cli import git
+from hermit_cli.git import refused
 from hermit_cli.table import counted
+from hermit_proxy import git
 from hermit_proxy.errors import UsageError
 
 # What git runs over contents, by attributes: without them contents count as they lie there (gitattributes(5)).
@@ -44,7 +45,7 @@ class Repository:
         try:
             top = cls(folder).ask("rev-parse", "--show-toplevel").removesuffix(b"\n")
         except git.GitError as error:
-            raise git.refused(error) from error
+            raise refused(error) from error
         found = cls(Path(os.fsdecode(top)))
         return cls(found.top, found.without_filters())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermit_cli import interrupts, output, runs
-from hermit_cli.project import Project, find_project, has_snapshot
+from hermit_cli.project import Project, find_project
 from hermit_proxy.errors import UsageError
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
@@ -92,7 +92,7 @@ def _visit(options: Options, rundir: Path) -> Visit:
     settings = load_settings(None, os.environ)
     kept = Kept.of(project, os.environ)
     about = kept.about()
-    mode = Mode.HERMETIC if has_snapshot(project.network) else Mode.RECORD
+    mode = Mode.HERMETIC if project.is_recorded else Mode.RECORD
     what = f"what the step {about.step!r} of {about.when} left" if about else f"a fresh cell with {source.top.name}"
     network = f"network: proxy ({mode.value})" if options.network == "proxy" else "no network"
     output.say(f"hermit shell: {what}; {network}")

@@ -105,12 +105,9 @@ class Reader:
         """Read one of a few words."""
         if node is None:
             return None
-        if not isinstance(node, Scalar):
-            self.mistake(node, f"expected {what} as one of {', '.join(allowed)}; found {describe(node)}")
-            return None
-        if node.text in allowed:
+        if isinstance(node, Scalar) and node.text in allowed:
             return node.text
-        meant = did_you_mean(node.text, allowed)
+        meant = meant_by(node.text, allowed) if isinstance(node, Scalar) else ""
         self.mistake(node, f"expected {what} as one of {', '.join(allowed)}; found {describe(node)}{meant}")
         return None
 
@@ -141,11 +138,16 @@ def describe(node: Node) -> str:
 
 
 def did_you_mean(word: str, allowed: Collection[str]) -> str:
+    """Give `; did you mean …?` where one of the allowed words is close, else all of them as `; known: …`."""
+    return meant_by(word, allowed) or f"; known: {', '.join(allowed)}"
+
+
+def meant_by(word: str, allowed: Collection[str]) -> str:
     """Give `; did you mean …?` where one of the allowed words is close, else nothing."""
     by_lower = {name.lower().replace("_", "-"): name for name in allowed}
     lowered = word[:_MAX_WORD].lower().replace("_", "-")
     close = get_close_matches(lowered, by_lower, n=1, cutoff=0.6)
-    return f"; did you mean `{by_lower[close[0]]}`?" if close else f"; known: {', '.join(allowed)}"
+    return f"; did you mean `{by_lower[close[0]]}`?" if close else ""
 
 
 def _at_least(least: int, number: int | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 
 from mitmproxy import hooks
 
@@ -16,16 +17,21 @@ class Chain:
     def __init__(self) -> None:
         """Begin with none."""
         self._addons: list[object] = []
+        self._methods: dict[str, tuple[Callable[..., object], ...]] = {}
 
     def add(self, *addons: object) -> None:
         """Put addons behind those that are there."""
         self._addons.extend(addons)
+        self._methods.clear()
 
     async def call(self, hook: hooks.Hook) -> None:
         """Have each addon that has a method of the hook's name run it, and raise what the first failing one raises."""
-        for addon in tuple(self._addons):
-            method = getattr(addon, hook.name, None)
-            if method is not None:
-                result = method(*hook.args())
-                if inspect.isawaitable(result):
-                    await result
+        methods = self._methods.get(hook.name)
+        if methods is None:
+            found = (getattr(addon, hook.name, None) for addon in self._addons)
+            methods = self._methods[hook.name] = tuple(method for method in found if method is not None)
+        arguments = hook.args()
+        for method in methods:
+            result = method(*arguments)
+            if result is not None and inspect.isawaitable(result):
+                await result

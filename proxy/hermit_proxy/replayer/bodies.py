@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -44,6 +45,11 @@ class Bodies:
         if answer.sha256 is None:
             return Reply(answer, answer.inline, done)
         data = self.kept(answer.sha256)
+        if data is None and answer.total <= SMALL:
+            # What the page cache holds is read and hashed sooner than a thread is woken for it.
+            data = self._store.read_at_once(answer.sha256, answer.total)
+            if data is not None:
+                self._keep(answer.sha256, data)
         if data is not None:
             return Reply(answer, cut(data, answer), done)
         return self._fetch(incoming, answer, answer.sha256, done, failed)
@@ -58,7 +64,7 @@ class Bodies:
         if answer.total > SMALL:
             return Reply(answer, b"", done, file=file)
         with file:
-            data = file.read(SMALL + 1)
+            data = os.pread(file.fileno(), answer.total + 1, 0)
         if len(data) != answer.total:
             broken = BodyCorruptError(sha256, self._store.where, f"{len(data)} bytes were read, not {answer.total}")
             return failure(incoming, broken, failed)

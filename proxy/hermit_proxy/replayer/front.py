@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from concurrent.futures import Executor
 from functools import partial
 
 from hermit_proxy.policy import Fetch, Reason, Refuse, Replay
 from hermit_proxy.recorder.head import Tunnel
-from hermit_proxy.replayer.answer import Answer, answer, text
-from hermit_proxy.replayer.bodies import Bodies, cut
+from hermit_proxy.replayer.answer import answer, text
+from hermit_proxy.replayer.bodies import Bodies
 from hermit_proxy.replayer.internal_host import InternalHost
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.lines import Asked, Lines, shown
+from hermit_proxy.replayer.repeats import Repeats
 from hermit_proxy.replayer.sinks import TOO_LARGE, Budget, MemorySink, RefusedSink, Sink
 from hermit_proxy.replayer.site import Complaint, Incoming, Reply
 from hermit_proxy.request.body import BodyTooLargeError, body_digest
@@ -28,14 +28,9 @@ from hermit_proxy.run.session import Session
 _BY_BODY = frozenset({Reason.NOT_RECORDED, Reason.UNOBSERVED})
 # Digesting more would keep other clients waiting.
 _QUICK_BODY = 128 * 1024
-# Requests that are known byte by byte: kept-alive clients repeat themselves.
-_MAX_HOT = 4096
-_MAX_HOT_HEAD = 2048
 _TIMEOUT = 408
 _SERVER_ERROR = 500
 _HTTP_PORT = 80
-
-Hot = tuple[Answer, bytes, Callable[..., None]]
 
 
 class Front:
@@ -52,25 +47,11 @@ class Front:
         self._internal = InternalHost(
             ca_pem, session.store, executor, upload_limit=session.settings.upload_limit, log=self._lines.internal
         )
-        self._hot: dict[tuple[bytes, Tunnel | None], Hot] = {}
-        self._epoch = session.epoch
+        self._hot = Repeats(session, self._lines, self._bodies)
 
-    def hot(self, raw: bytes, tunnel: Tunnel | None) -> tuple[bytes, Callable[[], None]] | None:
+    def again(self, raw: bytes, tunnel: Tunnel | None) -> bytes | None:
         """Answer a request again that was answered in this epoch."""
-        if self._epoch != self._session.epoch:
-            self._hot.clear()
-            self._epoch = self._session.epoch
-        found = self._hot.get((raw, tunnel))
-        if found is None:
-            return None
-        known, head, log = found
-        body = known.inline
-        if known.sha256 is not None:
-            data = self._bodies.kept(known.sha256)
-            if data is None:
-                return None
-            body = cut(data, known)
-        return head + body, partial(log, started=time.time(), clock=time.monotonic(), sent=len(body), why=None)
+        return self._hot.again(raw, tunnel)
 
     def tunnel(self, host: str, _port: int) -> str | None:
         """Let every host be asked for; what is asked of it is decided then."""
@@ -152,14 +133,11 @@ class Front:
     def _replay(self, incoming: Incoming, decision: Replay, digest: str | None) -> Reply | Awaitable[Reply]:
         found = answer(decision.entry, incoming.method, incoming.headers)
         asked = Asked(incoming.method, shown(incoming), digest, decision.rule, decision.entry.id)
-        log = partial(self._lines.replayed, asked, decision, found.status)
-        if digest is None and not incoming.has_body and incoming.keep_alive and len(incoming.raw) <= _MAX_HOT_HEAD:
-            if len(self._hot) >= _MAX_HOT:
-                self._hot.clear()
-            self._hot[incoming.raw, incoming.tunnel] = (found, found.head(close=False), log)
+        if digest is None:
+            self._hot.remember(incoming, found, asked, decision)
 
         def _done(sent: int, why: str | None) -> None:
-            log(started=incoming.time, clock=incoming.clock, sent=sent, why=why)
+            self._lines.replayed(asked, incoming, decision, found.status, sent=sent, why=why)
 
         return self._bodies.reply(incoming, found, _done, partial(self._lines.failed, asked, incoming))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,7 +12,8 @@ from hermit_proxy.errors import HermitError
 from hermit_proxy.recorder.head import Tunnel
 from hermit_proxy.replayer.answer import answer, text
 from hermit_proxy.replayer.bodies import Bodies
-from hermit_proxy.replayer.connection import Connection, Hub
+from hermit_proxy.replayer.connection import Connection
+from hermit_proxy.replayer.hub import Hub
 from hermit_proxy.replayer.internal_host import InternalHost
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.server import Server
@@ -79,7 +80,7 @@ class InternalServer:
 
     # What a connection asks of its site.
 
-    def hot(self, _raw: bytes, _tunnel: Tunnel | None) -> tuple[bytes, Callable[[], None]] | None:
+    def again(self, _raw: bytes, _tunnel: Tunnel | None) -> bytes | None:
         """Know no request by its bytes: each has been decided upon by the recorder."""
         return None
 

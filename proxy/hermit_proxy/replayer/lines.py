@@ -12,7 +12,7 @@ from hermit_proxy.recorder.signatures import redacted
 from hermit_proxy.replayer.site import Complaint, Incoming, RunOverError
 from hermit_proxy.rules.file import Rule
 from hermit_proxy.run import refusal
-from hermit_proxy.run.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome, RepeatedEvent, RequestEvent
 from hermit_proxy.run.session import Session
 
 _ERROR = 400
@@ -40,20 +40,31 @@ class Lines:
         """Take the run."""
         self._session = session
 
-    def replayed(  # noqa: PLR0913  the line of a request that is repeated is made from parts that were kept
-        self, asked: Asked, decision: Replay, status: int, *, started: float, clock: float, sent: int, why: str | None
+    def replayed(  # noqa: PLR0913  what was asked, what was answered, and how it went
+        self, asked: Asked, incoming: Incoming, decision: Replay, status: int, *, sent: int, why: str | None
     ) -> None:
         """Log an answer; `why` says why not all of it was sent."""
         self._write(
             asked,
-            time=started,
-            duration=_since(clock),
+            time=incoming.time,
+            duration=_since(incoming.clock),
             outcome=Outcome.REPLAYED,
             status=status,
             size=sent,
             sha256=decision.entry.sha256,
             note=None if why is None else f"{why} after {sent} bytes",
         )
+
+    def repeated(self, asked: Asked, decision: Replay, status: int, size: int) -> RepeatedEvent:
+        """Make the line of an answer that is given again and again in this epoch, always the whole of it."""
+        fields = {"outcome": Outcome.REPLAYED, "status": status, "size": size, "sha256": decision.entry.sha256}
+        return RepeatedEvent(self._event(asked, time=0.0, **fields))
+
+    def again(self, repeated: RepeatedEvent, started: float, clock: float) -> None:
+        """Log it once more."""
+        self._session.log_again(repeated, started, _since(clock))
+        if self._session.failed is not None:
+            raise RunOverError
 
     def refused(self, asked: Asked, incoming: Incoming, decision: Refuse, *, hint: str, sent: int) -> None:
         """Log a refusal by the policy."""
@@ -109,25 +120,23 @@ class Lines:
             broken=outcome is Outcome.REFUSED,
         )
 
-    def _write(self, asked: Asked, *, time: float, outcome: Outcome, status: int, **fields: Any) -> None:
-        rule = asked.rule
-        self._session.log(
-            RequestEvent(
-                time=time,
-                method=asked.method,
-                url=asked.url,
-                outcome=outcome,
-                status=status,
-                step=self._session.step,
-                rule=None if rule is None else rule.pattern.text,
-                action=None if rule is None else rule.action.name,
-                body=asked.body,
-                entry_id=asked.entry_id,
-                **fields,
-            )
-        )
+    def _write(self, asked: Asked, **fields: Any) -> None:
+        self._session.log(self._event(asked, **fields))
         if self._session.failed is not None:
             raise RunOverError
+
+    def _event(self, asked: Asked, **fields: Any) -> RequestEvent:
+        rule = asked.rule
+        return RequestEvent(
+            method=asked.method,
+            url=asked.url,
+            step=self._session.step,
+            rule=None if rule is None else rule.pattern.text,
+            action=None if rule is None else rule.action.name,
+            body=asked.body,
+            entry_id=asked.entry_id,
+            **fields,
+        )
 
 
 def shown(incoming: Incoming) -> str:

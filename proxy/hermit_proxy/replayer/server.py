@@ -6,7 +6,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from hermit_proxy.replayer.connection import Connection, Hub
+from hermit_proxy.replayer.connection import Connection
+from hermit_proxy.replayer.hub import Hub, Member
 
 _DRAIN_STEP = 0.01
 
@@ -21,7 +22,7 @@ class Server:
         self._sweep_every = sweep
         self._servers: list[asyncio.Server] = []
         self._empty = asyncio.Event()
-        self._open: set[Connection] = set()
+        self._open: set[Member] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -58,7 +59,7 @@ class Server:
             self._empty.clear()
             await self._empty.wait()
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: Member) -> bool:
         """Take a connection; where there are too many, the one that has been idle longest makes room."""
         self._open.add(connection)
         if len(self._open) <= self._limit:
@@ -69,7 +70,7 @@ class Server:
         min(idle, key=lambda other: other.idle_since).abort()
         return True
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Member) -> None:
         """Forget a connection."""
         self._open.discard(connection)
         if not self._open:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,9 +14,10 @@ import uvloop
 
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
-from hermit_proxy.replayer.connection import Connection, Hub
+from hermit_proxy.replayer.connection import Connection
 from hermit_proxy.replayer.front import Front
 from hermit_proxy.replayer.hardening import forbid_connections
+from hermit_proxy.replayer.hub import Hub
 from hermit_proxy.replayer.limits import Limits
 from hermit_proxy.replayer.server import Server
 from hermit_proxy.replayer.tls import Contexts
@@ -116,6 +118,7 @@ def run(control_fd: int, rundir: Path) -> int:
     ca = load_authority(rundir)
     session = Session.load(rundir, Mode.HERMETIC)
     forbid_connections(session.settings.store)
+    gc.freeze()  # What is here now stays: going over a large snapshot again and again would hold up every client.
 
     async def _serve() -> int:
         replayer = Replayer(session, ca)

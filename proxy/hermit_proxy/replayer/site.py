@@ -58,8 +58,8 @@ class Reply:
 class Site(Protocol):
     """Answers requests."""
 
-    def hot(self, raw: bytes, tunnel: Tunnel | None) -> tuple[bytes, Callable[[], None]] | None:
-        """Give a whole answer, head and body, for a request that is known by its bytes; and what logs it."""
+    def again(self, raw: bytes, tunnel: Tunnel | None) -> bytes | None:
+        """Log and give a whole answer, head and body, for a request that is known by its bytes; None for others."""
         ...
 
     def tunnel(self, host: str, port: int) -> str | None:

@@ -8,7 +8,7 @@ import ssl
 from hermit_proxy.replayer.tls import Contexts, Tls
 
 # What may wait for a client that reads slowly.
-HIGH_WATER = 512 * 1024
+HIGH_WATER = 256 * 1024
 
 
 class WireError(Exception):

@@ -17,6 +17,8 @@ _MAX_HOST = 240
 _MAX_TARGET = 16 * 1024
 # Longer ones are parsed each time: what a build sends must not fill the proxy's memory.
 _MAX_CACHED = 512
+# Hosts whose reading is remembered: what is no host is not, so each of them is short.
+_KNOWN = 1024
 _MAX_TOLD = 200
 # Nobody escapes an escape that often in earnest, and each further layer costs a pass.
 _MAX_LAYERS = 8
@@ -78,6 +80,7 @@ class Target:
         return _resolve(_HIDDEN_SLASH.sub("/", self.path)) if "%" in self.path else self.path
 
 
+@lru_cache(maxsize=_KNOWN)
 def parse_host(text: str) -> str:
     """Normalise a host name or an IP literal (IPv6 in brackets); raise BadTargetError for anything else.
 
@@ -112,6 +115,7 @@ def parse_host(text: str) -> str:
     return host
 
 
+@lru_cache(maxsize=_KNOWN)
 def parse_authority(text: str, *, default_port: int | None) -> tuple[str, int]:
     """Split and normalise `host[:port]` (RFC 3986 section 3.2 without user info).
 

@@ -61,12 +61,16 @@ class RequestEvent:
 
     def to_json(self) -> str:
         """Give the line, without the fields that say nothing."""
+        return _ENCODE(self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """Give the line's fields, without those that say nothing."""
         # By identity: a status or time of 0 equals False and must stay. Not asdict: it copies deeply, each time.
         fields = {n: v for n in _EVENT_FIELDS if (v := getattr(self, n)) is not None and v is not False}
         fields["outcome"] = self.outcome.value
         if self.entry is not None:
             fields["entry"] = {n: v for n in _ENTRY_FIELDS if (v := getattr(self.entry, n)) not in (None, ())}
-        return _ENCODE(fields)
+        return fields
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -84,6 +88,21 @@ class RequestEvent:
             return cls(**fields)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a line of a request log: {line[:80]!r}") from error
+
+
+class RepeatedEvent:
+    """Is what is logged each time that one request is answered as before: only the times of its lines differ."""
+
+    def __init__(self, event: RequestEvent) -> None:
+        """Take the first of them; its own times do not count."""
+        self.event = event
+        fields = event.fields()
+        del fields["time"], fields["duration"]
+        self._rest = _ENCODE(fields)[1:]
+
+    def to_json(self, time: float, duration: float) -> str:
+        """Give the line of one of them, as RequestEvent.to_json gives it but for the order."""
+        return f'{{"time":{time!r},"duration":{duration!r},{self._rest}'
 
 
 def _refuse(word: str) -> None:
@@ -129,11 +148,15 @@ class RequestLog:
         self._file: IO[bytes] = path.open("ab", buffering=0)
 
     def write(self, event: RequestEvent) -> None:
+        """Append an event's line; raise OSError as `append`."""
+        self.append(event.to_json())
+
+    def append(self, text: str) -> None:
         """Append one line in a single system call, so that a killed proxy leaves no half of one behind a whole one.
 
         Raise OSError where the disk is full; the part that was written is taken back: a later line stands alone.
         """
-        line = event.to_json().encode() + b"\n"
+        line = text.encode() + b"\n"
         written = self._file.write(line)
         if written != len(line):
             self._file.truncate(self._file.tell() - written)

@@ -15,7 +15,7 @@ from hermit_proxy.errors import HermitError, InputError, NotHermeticError
 from hermit_proxy.policy import Decision, Mode
 from hermit_proxy.request.key import Request
 from hermit_proxy.rules.file import Rules, load_rules
-from hermit_proxy.run.events import Outcome, RequestEvent, RequestLog
+from hermit_proxy.run.events import Outcome, RepeatedEvent, RequestEvent, RequestLog
 from hermit_proxy.run.refusal import hint as hint_of
 from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.snapshot.entry import Entry
@@ -85,7 +85,8 @@ class Session:
 
     `online` says whether the network is there: at first it is, in a step it is as the step says, and once
     a first step has begun there is none outside of steps, so that what a step leaves running gets nothing.
-    `on_log` is called after each line, `on_fatal` when the run cannot go on (the log's disk is full).
+    `on_log` is called after each line (for a repeated answer with the first one's times), `on_fatal` when the run
+    cannot go on (the log's disk is full).
     """
 
     def __init__(  # noqa: PLR0913  the parts of a run; `load` is how they come together
@@ -187,9 +188,16 @@ class Session:
 
     def log(self, event: RequestEvent) -> None:
         """Write the line and count it; the run ends where the line cannot be written."""
+        self._append(event.to_json(), event)
+
+    def log_again(self, repeated: RepeatedEvent, time: float, duration: float) -> None:
+        """Do the same for a request that was answered as before, at `time` and within `duration` (seconds)."""
+        self._append(repeated.to_json(time, duration), repeated.event)
+
+    def _append(self, line: str, event: RequestEvent) -> None:
         with self._lock:
             try:
-                self._log.write(event)
+                self._log.append(line)
             except OSError as error:
                 self.fatal(
                     HermitError(

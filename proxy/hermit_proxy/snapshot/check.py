@@ -19,9 +19,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 # Octets of a header field as latin-1 without controls, and no space at either end (RFC 9110 section 5.5).
 _VALUE = re.compile(r"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 # A URL of which one can see that it is normalised; about all are, and parsing 200,000 of them would take seconds.
+# `%2F` is in the name of every scoped npm package: behind it, as behind a slash, no dots may begin.
 _PLAIN_URL = re.compile(
     r"(?P<origin>https?://[^/?#]+)"
-    r"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+/?"
+    r"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-](?:[A-Za-z0-9._~!$&'()*+,;=:@-]++|%2F(?=[A-Za-z0-9_~!$&'()*+,;=:@-]))*+)++/?"
     r"(?:\?[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)?"
 )
 _MAX_PLAIN_URL = 8 * 1024
@@ -72,10 +73,19 @@ def problems(entry: Entry) -> list[str]:
 def answer_problems(entry: Entry) -> list[str]:
     """List what is wrong with an entry apart from its method, URL and body."""
     found: list[str] = []
-    if entry.vary:
-        found += _vary_problems(entry.vary)
     if entry.headers:
-        found += _pairs_problems("headers", entry.headers, KEPT_HEADERS)
+        found += headers_problems(entry.headers)
+    return found + problems_beside_headers(entry)
+
+
+def headers_problems(headers: Pairs) -> list[str]:
+    """List what is wrong with the headers of an answer: names, their order, values."""
+    return _pairs_problems("headers", headers, KEPT_HEADERS)
+
+
+def problems_beside_headers(entry: Entry) -> list[str]:
+    """List what is wrong with an entry apart from its method, URL, body and headers."""
+    found = list(_vary_problems(entry.vary)) if entry.vary else []
     if not recordable(entry.status):
         found.append(f"status: answers with {entry.status} are never recorded")
     if entry.stand_in is not None and entry.stand_in not in STAND_INS:

@@ -91,10 +91,11 @@ def _other_scheme(url: str) -> str:
 def _once(snapshot: Snapshot, other: Snapshot) -> dict[_Identity, Entry]:
     """Give the entries by identity, of two that differ in the scheme alone only the one that `other` has as well."""
     entries = {_identity(entry): entry for entry in snapshot}
-    elsewhere = {_identity(entry) for entry in other}
-    for identity, entry in list(entries.items()):
+    plain = [(identity, entry) for identity, entry in entries.items() if entry.url.startswith("http://")]
+    elsewhere = {_identity(entry) for entry in other.unordered()} if plain else set()
+    for identity, entry in plain:
         twin = replace(entry, url=_other_scheme(entry.url))
-        if not entry.url.startswith("http://") or entries.get(_identity(twin)) != twin:
+        if entries.get(_identity(twin)) != twin:
             continue
         only_plain = identity in elsewhere and _identity(twin) not in elsewhere
         del entries[_identity(twin) if only_plain else identity]
@@ -143,14 +144,14 @@ def _new_variants(before: Iterable[Entry], added: Iterable[Entry]) -> tuple[Entr
 
 
 def _new_versions(before: Iterable[Entry], added: Iterable[Entry]) -> tuple[NewVersion, ...]:
+    fresh = [(entry, package) for entry in added if (package := package_of(entry.url))]
     known: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for entry in before:
+    for entry in before if fresh else ():
         if package := package_of(entry.url):
             known[package.kind, package.name].add(package.version)
     found: list[NewVersion] = []
-    for entry in added:
-        package = package_of(entry.url)
-        versions = known.get((package.kind, package.name)) if package else None
-        if package and versions and package.version not in versions:
+    for entry, package in fresh:
+        versions = known.get((package.kind, package.name))
+        if versions and package.version not in versions:
             found.append(NewVersion(package, tuple(sorted(versions)), entry))
     return tuple(found)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 Pairs = tuple[tuple[str, str], ...]
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode  # dumps would make an encoder for each entry
+
 # Response headers that a client needs to read the body right; never cookies, tokens or dates.
 KEPT_HEADERS = frozenset(
     {
@@ -62,8 +64,7 @@ class Entry:
     def id(self) -> str:
         """Give the digest over the whole entry that an observation vouches for: editing any part changes it."""
         fields = [self.method, self.url, self.status, self.body, self.vary, self.sha256, self.size, self.headers]
-        text = json.dumps([*fields, self.stand_in], separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(_ENCODE([*fields, self.stand_in]).encode()).hexdigest()
 
     def header(self, name: str) -> str | None:
         """Give a kept response header."""

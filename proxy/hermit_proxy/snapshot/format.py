@@ -10,7 +10,7 @@ from pathlib import Path
 from hermit_proxy.errors import InputError, Mistake
 from hermit_proxy.request.target import BadTargetError
 from hermit_proxy.snapshot import check, handwritten
-from hermit_proxy.snapshot.entry import Entry, Pairs
+from hermit_proxy.snapshot.entry import KEPT_HEADERS, Entry, Pairs
 
 VERSION = 2
 MAX_FILE = 256 << 20
@@ -37,6 +37,12 @@ _SINGLE_VALUE = re.compile(r"[ -&(-~]*")  # printable ASCII but the quote itself
 # What YAML 1.1 readers take for something else than text.
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _ESCAPED = re.compile(r'["\\\t\x80-\xff]')
+# One text for each of these, however many entries have it.
+_METHODS = {method: method for method in ("GET", "HEAD", "POST")}
+_NAMES = {name: name for name in KEPT_HEADERS}
+# Headers that say the same of many answers; longer values are not worth the room.
+_REPEATED = frozenset({"content-encoding", "content-language", "content-type", "vary"})
+_SHORT = 100
 _UNESCAPED = re.compile(r'\\(?:x([0-9a-f]{2})|(["\\t]))')
 
 
@@ -131,22 +137,23 @@ def _parse_canonical(text: str, file_name: str) -> list[Entry]:
 
 def _entry(found: re.Match[str]) -> Entry:
     method, url, quoted_method, quoted_url, body, vary, status, sha256, size, headers, stand_in = found.groups()
+    method = method or quoted_method
     return Entry(
-        method or quoted_method,
+        _METHODS.get(method, method),
         url or quoted_url,
         int(status),
         body,
         _parse_vary(vary) if vary else (),
         sha256,
         int(size) if size else None,
-        _parse_pairs(headers) if headers else (),
+        (_parse_short_headers if len(headers) <= _SHORT else _parse_headers)(headers) if headers else (),
         stand_in,
     )
 
 
 def _belongs(entry: Entry, file_name: str) -> bool:
     try:
-        return check.file_name_of(entry.url) == file_name and not check.answer_problems(entry)
+        return check.file_name_of(entry.url) == file_name and not check.problems_beside_headers(entry)
     except BadTargetError:
         return False
 
@@ -161,13 +168,29 @@ def _parse_pairs(text: str) -> Pairs:
         name, quoted, single, plain = found.groups()
         if plain is not None and (plain.endswith(" ") or plain.lower() in _RESERVED):
             raise _NotCanonicalError
-        pairs.append((name, plain or (single[1:-1] if single else _unquote(quoted))))
+        pairs.append((_NAMES.get(name, name), plain or (single[1:-1] if single else _unquote(quoted))))
         at = found.end()
     return tuple(pairs)
 
 
 # A few ways of asking are shared by all entries.
 _parse_vary = lru_cache(maxsize=256)(_parse_pairs)
+
+
+def _parse_headers(text: str) -> Pairs:
+    pairs = _parse_pairs(text)
+    if check.headers_problems(pairs):
+        raise _NotCanonicalError
+    return tuple(_shared(*pair) if pair[0] in _REPEATED and len(pair[1]) <= _SHORT else pair for pair in pairs)
+
+
+# Where nothing tells one answer from the next, a type alone, they share what says so.
+_parse_short_headers = lru_cache(maxsize=1024)(_parse_headers)
+
+
+@lru_cache(maxsize=1024)
+def _shared(name: str, value: str) -> tuple[str, str]:
+    return name, value
 
 
 def _unquote(quoted: str) -> str:

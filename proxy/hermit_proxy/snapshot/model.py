@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from hermit_proxy.request.key import Request, acceptability
-from hermit_proxy.snapshot.entry import Entry
+from hermit_proxy.snapshot.entry import Entry, Pairs
 
 # An answer without body and type (404, a redirect) suits every Accept, but less than anything that was asked for.
 _BODILESS_QUALITY = 0.0001
+
+# What a request is looked up by. Nearly all are a GET without a body, and a tuple for each of these would be a tenth of
+# what an entry costs in memory.
+_Key = str | tuple[str, str, str | None]
+
+
+def _key(method: str, url: str, body: str | None) -> _Key:
+    return url if method == "GET" and body is None else (method, url, body)
 
 
 class Snapshot:
@@ -17,29 +24,47 @@ class Snapshot:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         """Take entries of any number of hosts; a later entry replaces an earlier one with the same key and vary."""
-        self._by_key: dict[tuple[str, str, str | None], dict[tuple[tuple[str, str], ...], Entry]] = defaultdict(dict)
+        # Nearly all keys have one entry; variants stand in a dictionary, so that no number of them makes adding slow.
+        self._by_key: dict[_Key, Entry | dict[Pairs, Entry]] = {}
         for entry in entries:
             self.add(entry)
 
     def add(self, entry: Entry) -> Entry | None:
         """Put an entry in and give the one that it replaced."""
-        variants = self._by_key[entry.key]
-        replaced = variants.get(entry.vary)
-        variants[entry.vary] = entry
-        return replaced
+        key = _key(entry.method, entry.url, entry.body)
+        known = self._by_key.get(key)
+        if isinstance(known, dict):
+            replaced = known.get(entry.vary)
+            known[entry.vary] = entry
+            return replaced
+        if known is None or known.vary == entry.vary:
+            self._by_key[key] = entry
+            return known
+        self._by_key[key] = {known.vary: known, entry.vary: entry}
+        return None
 
     def __iter__(self) -> Iterator[Entry]:
         """Give all entries in the order of the files."""
-        entries = [entry for variants in self._by_key.values() for entry in variants.values()]
-        return iter(sorted(entries, key=lambda entry: entry.sort_key))
+        return iter(sorted(self.unordered(), key=lambda entry: entry.sort_key))
+
+    def unordered(self) -> Iterator[Entry]:
+        """Give all entries as they come, for those who do not need the order of the files."""
+        for known in self._by_key.values():
+            if isinstance(known, dict):
+                yield from known.values()
+            else:
+                yield known
 
     def __len__(self) -> int:
         """Count the entries."""
-        return sum(len(variants) for variants in self._by_key.values())
+        return sum(len(known) if isinstance(known, dict) else 1 for known in self._by_key.values())
 
     def variants(self, method: str, url: str, body: str | None = None) -> tuple[Entry, ...]:
         """Give the entries of one key, whatever headers they vary by."""
-        return tuple(self._by_key.get((method, url, body), {}).values())
+        known = self._by_key.get(_key(method, url, body))
+        if known is None:
+            return ()
+        return tuple(known.values()) if isinstance(known, dict) else (known,)
 
     def find(self, request: Request, url: str | None = None, *, negotiate: bool = True) -> Entry | None:
         """Find the entry that answers a request: its own, or a GET's where a HEAD is asked.

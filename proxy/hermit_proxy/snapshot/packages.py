@@ -10,6 +10,7 @@ from urllib.parse import unquote
 _VERSION = r"[0-9][0-9A-Za-z.+~!_:-]*"
 _WHEEL_VERSION = r"[0-9][0-9A-Za-z.+!_]*"  # a wheel's name is cut at its hyphens
 _MAX_PATH = 1024  # the patterns look at a path from each of its slashes
+_ARCHIVES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lzma", ".tgz", ".tbz2", ".txz", ".zip")
 _ARCHIVE = r"\.(?:tar\.(?:gz|bz2|xz|zst|lzma)|tgz|tbz2|txz|zip)"
 
 
@@ -29,8 +30,9 @@ def package_of(url: str) -> Package | None:
 
 
 def _shapes(path: str) -> Iterator[Package]:
-    for kind, pattern, name in _PATTERNS:
-        if found := pattern.search(path):
+    for kind, endings, pattern, name in _PATTERNS:
+        # Of 200,000 URLs most end like no package, or like one kind of them.
+        if path.endswith(endings) and (found := pattern.search(path)):
             yield Package(kind, name(found["name"]), found["version"])
 
 
@@ -51,31 +53,41 @@ def _go(name: str) -> str:
     return re.sub(r"!([a-z])", lambda found: found.group(1).upper(), name)  # "!x" stands for "X" (go.dev/ref/mod)
 
 
-_PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], str]], ...] = (
-    ("go", re.compile(r"/(?P<name>[^@]+)/@v/(?P<version>v[^/]+)\.(?:zip|mod|info)\Z"), _go),
+# Each with the endings that it asks for anyhow.
+_PATTERNS: tuple[tuple[str, tuple[str, ...], re.Pattern[str], Callable[[str], str]], ...] = (
+    ("go", (".zip", ".mod", ".info"), re.compile(r"/(?P<name>[^@]+)/@v/(?P<version>v[^/]+)\.(?:zip|mod|info)\Z"), _go),
     (
         "wheel",
+        (".whl",),
         re.compile(rf"/(?P<name>[A-Za-z0-9._]+)-(?P<version>{_WHEEL_VERSION})(?:-[^/-]+){{3,4}}\.whl\Z"),
         _python,
     ),
-    ("deb", re.compile(rf"/(?P<name>[a-z0-9][a-z0-9+.-]+)_(?P<version>{_VERSION})_[a-z0-9-]+\.u?deb\Z"), _as_is),
-    ("rpm", re.compile(r"/(?P<name>[^/]+)-(?P<version>[^/-]+-[^/-]+)\.[a-z0-9_]+\.rpm\Z"), _as_is),
+    (
+        "deb",
+        ("deb",),
+        re.compile(rf"/(?P<name>[a-z0-9][a-z0-9+.-]+)_(?P<version>{_VERSION})_[a-z0-9-]+\.u?deb\Z"),
+        _as_is,
+    ),
+    ("rpm", (".rpm",), re.compile(r"/(?P<name>[^/]+)-(?P<version>[^/-]+-[^/-]+)\.[a-z0-9_]+\.rpm\Z"), _as_is),
     # npm: /name/-/name-1.2.3.tgz, /@scope/name/-/name-1.2.3.tgz
     (
         "npm",
+        (".tgz",),
         re.compile(rf"/(?P<name>(?:@[^/]+/)?(?P<base>[^/]+))/-/(?P=base)-(?P<version>{_VERSION})\.tgz\Z"),
         _as_is,
     ),
-    ("crate", re.compile(rf"/(?P<name>[A-Za-z][A-Za-z0-9_-]*)-(?P<version>{_VERSION})\.crate\Z"), _as_is),
+    ("crate", (".crate",), re.compile(rf"/(?P<name>[A-Za-z][A-Za-z0-9_-]*)-(?P<version>{_VERSION})\.crate\Z"), _as_is),
     (
         "crate",
+        ("/download",),
         re.compile(rf"/crates/(?P<name>[A-Za-z][A-Za-z0-9_-]*)/(?P<version>{_VERSION})/download\Z"),
         _as_is,
     ),
-    ("gem", re.compile(rf"/gems/(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>{_VERSION})\.gem\Z"), _as_is),
+    ("gem", (".gem",), re.compile(rf"/gems/(?P<name>[A-Za-z0-9_.-]+?)-(?P<version>{_VERSION})\.gem\Z"), _as_is),
     # Maven 2 layout: group/artifact/version/artifact-version[-classifier].extension
     (
         "maven",
+        (".jar", ".pom", ".war", ".aar", ".module", ".zip"),
         re.compile(
             r"/(?:maven2?/)?(?P<name>(?:[^/]+/)+(?P<base>[^/]+))/(?P<version>[^/]+)"
             r"/(?P=base)-(?P=version)[^/]*\.(?:jar|pom|war|aar|module|zip)\Z"
@@ -84,6 +96,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], Callable[[str], str]], ...] = (
     ),
     (
         "sdist",
+        _ARCHIVES,
         re.compile(rf"/(?P<name>[A-Za-z0-9][A-Za-z0-9._+-]*?)[-_]v?(?P<version>{_VERSION}?){_ARCHIVE}\Z"),
         _python,
     ),

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hermit_proxy.errors import HermitError, InputError, Mistake
@@ -35,19 +35,8 @@ def read_files(
 
     `folder` only says where they are in messages.
     """
-    mistakes: list[Mistake] = []
-    entries: dict[str, list[Entry]] = {}
-    for name, text in sorted(files.items()):
-        if wrong := wrong_name(name):
-            mistakes.append(Mistake(folder / name, None, wrong))
-            continue
-        try:
-            entries[name] = parse_file(text, folder / name, v1_schemes=v1_schemes)
-        except InputError as error:
-            mistakes.extend(error.mistakes)
-    if mistakes:
-        raise InputError(mistakes)
-    return entries
+    named = ((name, wrong_name(name) or text) for name, text in sorted(files.items()))
+    return _parse_all(named, folder, v1_schemes)
 
 
 def read_tree(network_dir: Path, *, v1_schemes: tuple[str, ...] = v1.SCHEMES) -> Snapshot:
@@ -62,7 +51,7 @@ def read_tree(network_dir: Path, *, v1_schemes: tuple[str, ...] = v1.SCHEMES) ->
 
 def read_tree_files(network_dir: Path, *, v1_schemes: tuple[str, ...] = v1.SCHEMES) -> dict[str, list[Entry]]:
     """Read the snapshot as read_tree does, but keep its entries by file name."""
-    return read_files(_read_bytes(network_dir), network_dir, v1_schemes=v1_schemes)
+    return _parse_all(_texts(network_dir), network_dir, v1_schemes)
 
 
 def write_tree(
@@ -79,13 +68,14 @@ def write_tree(
         swap.sweep(network_dir)
         old_bytes = _read_bytes(network_dir)
         old = read_files(old_bytes, network_dir)
-        if base is not None and set(base) != {entry for entries in old.values() for entry in entries}:
+        before = {entry for entries in old.values() for entry in entries}
+        if base is not None and set(base.unordered()) != before:
             raise HermitError(
                 f"{network_dir} has changed since this run began, so its recording is dropped",
                 hint="let one recording of a project run at a time, and run this one again",
             )
         new_bytes = _new_bytes(snapshot, old, old_bytes)
-        differs = _differs(snapshot, old)
+        differs = set(snapshot.unordered()) != before
         if differs and time is not None:
             # Before the files: a crash between the two leaves a clock that is late for the old
             # record, which the next recording mends; the other way round nothing would.
@@ -120,11 +110,38 @@ def wrong_name(name: str) -> str | None:
     return f"expected files named <host>.yaml or <host>+<port>.yaml and nothing else, but {host[:80]!r} is no host"
 
 
+def _parse_all(
+    texts: Iterable[tuple[str, bytes | str]], folder: Path, v1_schemes: tuple[str, ...]
+) -> dict[str, list[Entry]]:
+    """Read files one after the other; a text in place of bytes says what is wrong with the file."""
+    mistakes: list[Mistake] = []
+    entries: dict[str, list[Entry]] = {}
+    for name, text in texts:
+        if isinstance(text, str):
+            mistakes.append(Mistake(folder / name, None, text))
+            continue
+        try:
+            entries[name] = parse_file(text, folder / name, v1_schemes=v1_schemes)
+        except InputError as error:
+            mistakes.extend(error.mistakes)
+    if mistakes:
+        raise InputError(mistakes)
+    return entries
+
+
 def _read_bytes(network_dir: Path) -> dict[str, bytes]:
+    texts = dict(_texts(network_dir))
+    if mistakes := [Mistake(network_dir / name, None, text) for name, text in texts.items() if isinstance(text, str)]:
+        raise InputError(mistakes)
+    return {name: text for name, text in texts.items() if isinstance(text, bytes)}
+
+
+def _texts(network_dir: Path) -> Iterator[tuple[str, bytes | str]]:
+    """Give the files by name, each read when it is asked for, or what is wrong with one in place of its bytes."""
     try:
         folder = os.open(network_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return {}
+        return
     except OSError as error:
         raise InputError([Mistake(network_dir, None, "expected a folder, and no link to one")]) from error
     try:
@@ -132,19 +149,10 @@ def _read_bytes(network_dir: Path) -> dict[str, bytes]:
         if len(names) > MAX_FILES:
             expected = f"expected at most {MAX_FILES} files, there are {len(names)}"
             raise InputError([Mistake(network_dir, None, expected)])
-        mistakes: list[Mistake] = []
-        texts: dict[str, bytes] = {}
         for name in names:
-            text = _read_file(folder, name)
-            if isinstance(text, bytes):
-                texts[name] = text
-            else:
-                mistakes.append(Mistake(network_dir / name, None, text))
+            yield name, _read_file(folder, name)
     finally:
         os.close(folder)
-    if mistakes:
-        raise InputError(mistakes)
-    return texts
 
 
 def _read_file(folder: int, name: str) -> bytes | str:
@@ -166,7 +174,7 @@ def _read_file(folder: int, name: str) -> bytes | str:
 
 def _new_bytes(snapshot: Snapshot, old: dict[str, list[Entry]], old_bytes: dict[str, bytes]) -> dict[str, bytes]:
     by_file: dict[str, list[Entry]] = defaultdict(list)
-    for entry in snapshot:
+    for entry in snapshot.unordered():
         by_file[check.file_name_of(entry.url)].append(entry)
     return {
         # A file that a person has laid out otherwise keeps its bytes while it says the same.
@@ -175,7 +183,3 @@ def _new_bytes(snapshot: Snapshot, old: dict[str, list[Entry]], old_bytes: dict[
         else file_format.dump(entries)
         for name, entries in by_file.items()
     }
-
-
-def _differs(snapshot: Snapshot, old: dict[str, list[Entry]]) -> bool:
-    return set(snapshot) != {entry for entries in old.values() for entry in entries}

@@ -80,7 +80,7 @@ def updated(
             used.add(event.entry_id)
     fresh = [said[-1] for said in answers.values()]
     conflicts = [_conflict(said) for said in answers.values()]
-    kept = [entry for entry in by_id.values() if keep_unused or entry.id in used]
+    kept = [entry for entry_id, entry in by_id.items() if keep_unused or entry_id in used]
     following = Snapshot(kept)
     for entry in fresh:
         following.add(_choose(entry, old, same_content, observed))

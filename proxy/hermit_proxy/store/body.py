@@ -131,7 +131,8 @@ class Store(Protocol):
 
     Every method is synchronous, safe to call from any thread and any number of processes, and raises only StoreError
     and its subclasses (ValueError for a digest or pool name that cannot be one). An event loop calls `path`,
-    `open_body` and `commit` of large bodies in a thread: they hash or move as many bytes as the body has.
+    `open_body` and `commit` of large bodies in a thread: they hash or move as many bytes as the body has;
+    `read_at_once` is what it may call itself.
     """
 
     @property
@@ -153,6 +154,13 @@ class Store(Protocol):
 
     def open_body(self, sha256: str, size: int | None = None) -> BinaryIO:
         """Open the body for reading; as `path`, but nobody can swap the file between the check and the reading."""
+        ...
+
+    def read_at_once(self, sha256: str, size: int) -> bytes | None:
+        """Give a small body of exactly `size` bytes, hashed at every call, if nothing has to be waited for.
+
+        None says that a disk or network would have to be, or that something is wrong: `open_body` does or tells it.
+        """
         ...
 
     def has(self, sha256: str) -> bool:

@@ -20,17 +20,19 @@ class PoolEvidence:
         self._store = store
         self._pool = pool
         self._required = required_observers
-        self._seen: set[str] = set()
+        # As bytes: half of what the digits take, for each entry of a snapshot.
+        self._seen: set[bytes] = set()
 
     def observed(self, entry: Entry) -> bool:
         """Tell whether enough observers saw exactly this answer to exactly this request."""
         entry_id = entry.id
-        if entry_id in self._seen:
+        seen = bytes.fromhex(entry_id)
+        if seen in self._seen:
             return True
         found = self._store.observations(self._pool, entry_id)
         if len({o.observer for o in found if o.sha256 == entry.sha256}) < self._required:
             return False
-        self._seen.add(entry_id)
+        self._seen.add(seen)
         return True
 
     def has_body(self, entry: Entry) -> bool:

@@ -15,6 +15,7 @@ from hermit_proxy.store.observation import Observation, escape_pool, read_observ
 from hermit_proxy.store.unfinished import Unfinished, locked
 
 _ENDING = ".json"
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class FilePools:
@@ -28,6 +29,7 @@ class FilePools:
         self._root = root
         self._tmp = tmp
         self._flusher = flusher
+        self._folders: dict[str, str] = {}
 
     def observe(self, pool: str, observation: Observation) -> None:
         """Add or replace the observer's line; the file is replaced in one step."""
@@ -48,13 +50,15 @@ class FilePools:
 
     def observations(self, pool: str, entry_id: str) -> tuple[Observation, ...]:
         """Read an entry's file; a symbolic link is not followed and vouches for nothing."""
+        # Asked for each entry of a snapshot when a replay starts: texts here, because Path takes as long as the file.
+        place = f"{self._observations(pool)}/{check_digest(entry_id)[:2]}/{entry_id}{_ENDING}"
         try:
-            fd = os.open(self._place(pool, entry_id), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = os.open(place, _READ)
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
                 return ()
             raise  # not to be able to read is not to know: observe() would write the others' lines away
-        with open(fd, "rb") as file:
+        with open(fd, "rb", buffering=0) as file:
             return read_observations(file.read().splitlines(), entry_id)
 
     def observed(self, pool: str) -> Iterator[StoredObservation]:
@@ -89,6 +93,12 @@ class FilePools:
 
     def _folder(self, pool: str) -> Path:
         return self._root / escape_pool(pool)
+
+    def _observations(self, pool: str) -> str:
+        folder = self._folders.get(pool)
+        if folder is None:
+            folder = self._folders[pool] = str(self._folder(pool) / "observations")
+        return folder
 
     def _place(self, pool: str, entry_id: str) -> Path:
         return self._folder(pool) / "observations" / check_digest(entry_id)[:2] / f"{entry_id}{_ENDING}"

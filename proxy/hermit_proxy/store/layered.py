@@ -119,6 +119,10 @@ class LayeredStore:
             self._remote.copy(sha256, self._local.writer())
             return self._local.open_body(sha256, size)
 
+    def read_at_once(self, sha256: str, size: int) -> bytes | None:
+        """Give the local copy if it is in memory."""
+        return self._local.read_at_once(sha256, size)
+
     def has(self, sha256: str) -> bool:
         """Tell whether either layer has the body."""
         return self._local.has(sha256) or self._remote.has(sha256)

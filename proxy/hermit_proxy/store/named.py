@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermit_proxy.errors import HermitError
+from hermit_proxy.git import GitError, ask
 from hermit_proxy.snapshot import swap, tree
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.store.body import StoreError
 
-# A repository's own settings must not run programs, fetch, or show other objects than its refs name.
-_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "--no-replace-objects")
-_ENVIRONMENT = {"LC_ALL": "C", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 _SYMLINK = "120000"
 
 
@@ -73,6 +70,8 @@ class SnapshotReader:
             return Named.union([*committed, *_checked_out(repository)])
         except SnapshotUnreadableError:
             raise
+        except GitError as error:  # it names the repository
+            raise SnapshotUnreadableError(str(error)) from error
         except (HermitError, OSError) as error:
             raise SnapshotUnreadableError(f"{repository.path}: {error}") from error
 
@@ -156,10 +155,4 @@ def _lines(output: bytes, end: str) -> list[str]:
 
 
 def _git(repository: PoolRepository, *arguments: str, stdin: bytes = b"") -> bytes:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _ENVIRONMENT
-    command = [*_GIT, "-C", str(repository.path), *arguments]
-    done = subprocess.run(command, env=environ, input=stdin, capture_output=True, check=False)
-    # git passes over a broken ref with a warning and says that all is well.
-    if done.returncode or done.stderr:
-        raise SnapshotUnreadableError(f"{repository.path}: git {arguments[0]}: {os.fsdecode(done.stderr).strip()}")
-    return done.stdout
+    return ask(repository.path, *arguments, given=stdin, strict=True)

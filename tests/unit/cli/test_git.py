@@ -1,84 +1,33 @@
-"""Asks git about repositories that would run something, lead elsewhere, or belong to somebody else."""
+"""Asks for origins, and passes on why git reads nothing."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from hermit_cli import git
-from hermit_proxy.errors import HermitError
+from hermit_proxy.git import GitError
 from tests.support import repository
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Make a repository with a staged file, a name for the list of objects to trip over, and a home of its own."""
-    folder = tmp_path / 'a:b "c" \\d ü'
-    folder.mkdir()
-    repository.git(folder, "init", "-q")
-    repository.git(folder, "remote", "add", "origin", "https://git.example.org/a/b")
-    (folder / "a").write_text("a\n")
-    repository.git(folder, "add", "a")
-    return folder
-
-
-def test_variables_of_gits_lead_nowhere_else(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    repository.git(other, "init", "-q")
-    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
-    monkeypatch.setenv("GIT_INDEX_FILE", "/nowhere")
-    assert git.ask(folder, "ls-files") == b"a\n"
-    assert git.origin(folder) == "https://git.example.org/a/b"
-
-
-def test_a_monitor_of_the_repository_is_not_run(folder: Path, tmp_path: Path) -> None:
-    monitor = tmp_path / "monitor"
-    monitor.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
-    monitor.chmod(0o755)
-    repository.git(folder, "config", "core.fsmonitor", str(monitor))
-    git.ask(folder, "status")
-    assert not (tmp_path / "ran").exists()
-
-
-def test_settings_stand_before_those_of_the_repository(folder: Path) -> None:
-    repository.git(folder, "config", "a.b=c.d", "theirs")
-    assert git.ask(folder, "config", "a.b=c.d", settings={"a.b=c.d": "ours"}) == b"ours\n"
-
-
-def test_what_is_written_lies_apart_from_what_is_read(folder: Path, tmp_path: Path) -> None:
-    before = sorted((folder / ".git/objects").rglob("*"))
-    oid = git.ask(folder, "rev-parse", ":a").strip().decode()
-    ours = tmp_path / "objects"
-    ours.mkdir()
-    objects = ours, folder / ".git/objects"
-    new = git.ask(folder, "hash-object", "-w", "--stdin", given=b"new", objects=objects).strip().decode()
-    assert git.ask(folder, "cat-file", "blob", oid, objects=objects) == b"a\n"
-    assert (ours / new[:2] / new[2:]).is_file()
-    assert sorted((folder / ".git/objects").rglob("*")) == before
-
-
-def test_what_git_says_is_in_the_error_and_nothing_where_a_line_will_do(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(git.GitError, match="git rev-parse in"):
-        git.ask(folder, "rev-parse", "--verify", "HEAD")
-    assert git.line(folder, "rev-parse", "--verify", "HEAD") == ""
-    assert git.origin(tmp_path) == ""
-
-
-@pytest.mark.parametrize("path", ["", "/nowhere", os.devnull])
-def test_without_git_that_is_said_and_there_is_no_origin(
-    folder: Path, path: str, monkeypatch: pytest.MonkeyPatch
+def test_the_origin_is_the_repositorys_own_and_nothing_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", path)
-    with pytest.raises(HermitError, match="git is not installed"):
-        git.ask(folder, "status")
+    folder = tmp_path / "a"
+    folder.mkdir()
+    assert git.origin(folder) == ""
+    repository.git(folder, "init", "-q")
+    assert git.origin(folder) == ""
+    repository.git(folder, "remote", "add", "origin", "https://git.example.org/a/b")
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert git.origin(folder) == "https://git.example.org/a/b"
+    monkeypatch.setenv("PATH", "/nowhere")
     assert git.origin(folder) == ""
 
 
 def test_a_repository_that_git_refuses_is_told_with_gits_own_advice() -> None:
-    said = git.GitError("fatal: dubious ownership\nTo add an exception, call:\n\n\tgit config --global --add x y")
+    said = GitError("fatal: dubious ownership\nTo add an exception, call:\n\n\tgit config --global --add x y")
     told = git.refused(said, "first: ")
     assert (str(told), told.hint) == ("first: fatal: dubious ownership", "git config --global --add x y")
-    assert git.refused(git.GitError("no repository"), otherwise="look elsewhere").hint == "look elsewhere"
+    assert git.refused(GitError("no repository"), otherwise="look elsewhere").hint == "look elsewhere"

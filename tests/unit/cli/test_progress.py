@@ -69,6 +69,8 @@ def test_the_last_row_is_taken_drawn_and_given_back(tty: Terminal) -> None:
         said = written(terminal)
         assert "\x1b[1;23r" in said
         assert re.search(r"\x1b\[24;1H.*hermit record", said)
+        progress.update(Counts(requests=1))
+        assert "1 request · 0 B" in written(terminal)
         progress.update(Counts(requests=3, bytes=2048, refused=1, last_refusal=None))
         assert "3 requests · 2.0 KiB · 1 refused" in written(terminal)
         progress.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_cli.project import find_project, has_snapshot, pool_name
+from hermit_cli.project import Project, find_project, has_snapshot, pool_name
 from hermit_proxy.errors import UsageError
 
 
@@ -104,6 +104,18 @@ def test_an_empty_folder_is_no_snapshot(tmp_path: Path) -> None:
     assert not has_snapshot(tmp_path / "network")
     (tmp_path / "network" / "example.org.yaml").touch()
     assert has_snapshot(tmp_path / "network")
+
+
+def test_a_snapshot_of_nothing_is_its_time_alone(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    assert not project.is_recorded
+    project.network.mkdir(parents=True)
+    assert not project.is_recorded
+    (project.network / "example.org.yaml").touch()
+    assert project.is_recorded
+    (project.network / "example.org.yaml").unlink()
+    (project.hermit_dir / "recorded").symlink_to("nowhere")  # told where it is read
+    assert project.is_recorded
 
 
 @pytest.mark.parametrize(

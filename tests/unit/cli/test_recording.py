@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from hermit_cli.recording import write_snapshot
 from hermit_cli.summary import Recorded
+from hermit_proxy.errors import HermitError
 from hermit_proxy.run.events import Outcome, RequestEvent, RequestLog
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
@@ -75,6 +77,47 @@ def test_a_first_recording_is_told_as_new(tmp_path: Path) -> None:
     assert done.difference["new_hosts"] == ["git.example.org"]
     assert "git.example.org" in done.text
     assert (tmp_path / ".hermit" / "recorded").exists()
+
+
+def write(tmp_path: Path, old: Snapshot) -> Recorded:
+    return write_snapshot(
+        tmp_path / ".hermit/network",
+        old,
+        tmp_path / "no-log",
+        store_url=str(tmp_path / "store"),
+        pool="pool",
+        keep_unused=False,
+        environ=os.environ,
+    )
+
+
+def test_a_recording_of_nothing_is_its_time_and_written_once(tmp_path: Path) -> None:
+    assert write(tmp_path, Snapshot()).changed
+    assert [path.name for path in (tmp_path / ".hermit").iterdir()] == ["recorded"]
+    (tmp_path / ".hermit/recorded").write_text("2024-05-01T12:00:00Z\n")
+    assert not write(tmp_path, Snapshot()).changed
+    assert (tmp_path / ".hermit/recorded").read_text() == "2024-05-01T12:00:00Z\n"
+
+
+def test_what_once_asked_and_asks_for_nothing_now_loses_its_entries(tmp_path: Path) -> None:
+    network = tmp_path / ".hermit/network"
+    network.parent.mkdir()
+    write_tree(network, Snapshot([entry(tmp_path / "store", packets())]))
+    done = write(tmp_path, read_tree(network))
+    assert (done.changed, done.pruned) == (True, 1)
+    assert len(read_tree(network)) == 0
+    assert (tmp_path / ".hermit/recorded").exists()
+
+
+def test_a_snapshot_that_the_disk_refuses_is_told_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **_options: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("hermit_cli.recording.write_tree", full)
+    with pytest.raises(HermitError, match=r"cannot write .*/\.hermit/network: No space left on device"):
+        write(tmp_path, Snapshot())
 
 
 def test_the_time_beside_the_folder_stays_where_it_is_another_snapshots(tmp_path: Path) -> None:

@@ -93,6 +93,104 @@ def test_a_log_is_found_by_file_and_by_run(state: dict[str, str], tmp_path: Path
         runs.find_log("other", state)
 
 
+def test_a_result_that_cannot_be_written_is_a_warning_and_no_half_of_it_is_left(
+    state: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with runs.run_folder(state) as rundir:
+        (rundir / runs.LOG_NAME).touch()
+        (rundir / runs.RESULT_NAME).symlink_to("/dev/full")
+        runs.write_result(rundir, {"exit_code": 0})
+    assert [path.name for path in rundir.iterdir()] == [runs.LOG_NAME]
+    said = capsys.readouterr().err
+    assert f"cannot write {rundir / runs.RESULT_NAME}: No space left on device" in said
+
+
+def test_a_log_that_cannot_be_copied_is_a_warning_and_the_log_is_where_it_was(
+    state: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with runs.run_folder(state) as rundir:
+        (rundir / runs.LOG_NAME).write_text("{}\n")
+        assert runs.keep_log(rundir, Path("/dev/full")) == rundir / runs.LOG_NAME
+    assert "cannot write the log to /dev/full: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", ["os.open", "fcntl.flock", "os.scandir"])
+def test_a_run_that_is_killed_at_its_beginning_leaves_nothing_after_the_next_sweep(
+    state: dict[str, str], call: str
+) -> None:
+    # Killed where the folder has no lock yet, where the lock is not held yet, and where it is.
+    code = f"""
+import os, fcntl, signal
+from hermit_cli import runs
+real = {call}
+def end(*arguments, **options):
+    last = isinstance(arguments[0], int) or str(arguments[0]).endswith("lock") or "{call}" == "os.scandir"
+    locks.append(last)
+    if last and len([one for one in locks if one]) > ("{call}" == "fcntl.flock"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+locks = []
+{call} = end
+with runs.run_folder(os.environ):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **state}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(names(state)) == 1
+    runs.sweep(state)
+    assert names(state) == []
+
+
+def test_a_run_under_way_is_not_swept_while_it_makes_its_folder(
+    state: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps: list[subprocess.Popen[bytes]] = []
+    real = os.open
+    sweep = "import os; from hermit_cli import runs; print(flush=True); runs.sweep(os.environ)"
+
+    def slowly(path: Path, *arguments: int, **options: int) -> int:
+        if str(path).endswith("lock") and not sweeps:
+            sweeping = subprocess.Popen(
+                [sys.executable, "-c", sweep], env={**os.environ, **state}, stdout=subprocess.PIPE
+            )
+            sweeps.append(sweeping)
+            assert sweeping.stdout is not None
+            sweeping.stdout.readline()
+            with pytest.raises(subprocess.TimeoutExpired):  # it waits
+                sweeping.wait(0.5)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", slowly)
+    with runs.run_folder(state) as rundir:
+        assert sweeps[0].wait(60) == 0
+        assert rundir.is_dir()
+    assert sweeps[0].stdout is not None
+    sweeps[0].stdout.close()
+
+
+@pytest.mark.parametrize("name", ["1-copy", "20260101T000000", "20260101T000000-123456abcd.old", "2026"])
+def test_what_a_person_puts_beside_the_runs_is_neither_read_nor_swept(state: dict[str, str], name: str) -> None:
+    mine = runs.runs_dir(state) / name
+    (mine / "notes").mkdir(parents=True)
+    (mine / runs.LOG_NAME).touch()
+    (mine / runs.RESULT_NAME).write_text("{}")
+    runs.sweep(state, keep=0)
+    assert (mine / "notes").is_dir()
+    assert list(runs.results(state)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        ("20261121T135400-123456abcd", "2026-11-21 13:54 UTC"),
+        ("20261399T990000-123456abcd", "20261399T990000-123456abcd"),
+        ("mine", "mine"),
+    ],
+)
+def test_a_run_began_when_its_name_says_and_a_strange_name_is_told_itself(name: str, when: str) -> None:
+    assert runs.began(Path("/runs", name)) == when
+
+
 def test_results_come_with_their_logs_and_the_last_run_first(state: dict[str, str]) -> None:
     for number in range(4):
         with runs.run_folder(state) as rundir:

@@ -36,7 +36,7 @@ def test_hosts_stand_with_their_entries_and_bytes(project: RecordedProject, caps
 def test_a_project_without_a_recording_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     RecordedProject(tmp_path / "p")
     assert hermit("snapshot", "show") == 0
-    assert "next: hermit run --mode record -- COMMAND" in capsys.readouterr().out
+    assert "next: hermit build, or hermit run --mode record -- COMMAND" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("host", ["one.example.org", "ONE.example.org", "one.example.org.yaml"])

@@ -114,3 +114,15 @@ def test_an_empty_snapshot_is_nothing_to_complain_of(tmp_path: Path, capsys: pyt
     RecordedProject(tmp_path / "p")
     assert hermit("snapshot", "verify") == 0
     assert "nothing is recorded yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_a_recording_of_nothing_is_told_as_one(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = RecordedProject(tmp_path / "p")
+    project.network.parent.mkdir(exist_ok=True)
+    (project.network.parent / "recorded").write_text("2024-05-01T12:00:00Z\n")
+    assert hermit("snapshot", command) == 0
+    said = capsys.readouterr().out
+    assert "the build that was recorded asked for nothing\nnext: hermit build --mode hermetic" in said

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from hermit_cli.interrupts import InterruptedRunError
 from hermit_cli.summary import Recorded, RunReport, note_on_recording, troubles_of
-from hermit_proxy.errors import ExitCode
+from hermit_proxy.errors import ExitCode, HermitError, UsageError
 from hermit_proxy.policy import Mode
 from hermit_proxy.run.events import Outcome, RequestEvent
 
@@ -88,6 +89,41 @@ def test_the_next_step_is_named(report: RunReport, step: str | None) -> None:
     assert found == step or (step is not None and found is not None and found.startswith(step))
 
 
+FAILURES = [
+    (HermitError("the disk"), {}, ExitCode.MACHINE),
+    (UsageError("a strange file"), {}, ExitCode.USAGE),
+    (HermitError("the disk"), {"broken": 1}, ExitCode.MACHINE),
+    (InterruptedRunError("now"), {}, ExitCode.FAILED),
+    (InterruptedRunError("now"), {"broken": 1}, ExitCode.NOT_HERMETIC),
+]
+
+
+@pytest.mark.parametrize(("failure", "counts", "code"), FAILURES)
+def test_what_went_wrong_after_the_command_is_told_with_the_rest(
+    failure: HermitError, counts: dict[str, int], code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failure.hint = "mend it"
+    report = replace(GOOD, counts={**GOOD.counts, **counts}, failure=failure)
+    assert report.exit_code is code
+    report.say()
+    said = capsys.readouterr().err
+    assert f"  {failure}\n      mend it\n" in said
+    assert "3 requests" in said
+    assert "  log: /state/requests.jsonl" in said
+    fields = report.to_json()
+    assert (fields["error"], fields["hint"], fields["exit_code"]) == (str(failure), "mend it", int(code))
+    assert "error" not in GOOD.to_json()
+
+
+@pytest.mark.parametrize(("kinds", "more"), [(11, "… and 1 more kind of request,"), (13, "… and 3 more kinds of")])
+def test_many_kinds_of_refusals_are_cut_short(kinds: int, more: str, capsys: pytest.CaptureFixture[str]) -> None:
+    events = [event("no rule admits it", url=f"https://example.org/{number}") for number in range(kinds)]
+    replace(GOOD, counts={**GOOD.counts, "requests": 1}, troubles=troubles_of(events)).say()
+    said = capsys.readouterr().err
+    assert more in said
+    assert "; 1 request, 3 recorded" in said
+
+
 def test_refusals_of_one_kind_are_told_once_and_the_broken_ones_first() -> None:
     events = [event("a rule rejects it", broken=False, url="https://example.org/b"), *[event("no rule admits it")] * 3]
     assert [(t.url, t.times, t.broken) for t in troubles_of(events)] == [
@@ -125,7 +161,7 @@ NOTHING = dict.fromkeys(("requests", "recorded", "replayed", "passed", "refused"
         ({"requests": 3, "replayed": 2, "refused": 1}, True, False, "--refresh asks again"),
         ({"requests": 3, "replayed": 2, "passed": 1}, True, False, None),
         ({"requests": 2, "replayed": 2}, True, True, None),
-        ({}, True, False, "the snapshot stays as it is; hermit snapshot prune"),
+        ({}, True, False, "asked for nothing, so the snapshot stays as it is"),
         ({}, False, False, "asked for nothing, so no snapshot was written"),
         ({"requests": 1, "passed": 1}, False, False, "nothing was recorded, so no snapshot was written"),
     ],

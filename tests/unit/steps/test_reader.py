@@ -129,7 +129,7 @@ _MISTAKES = [
     (HEAD + f"- run: {'x' * 100_001}\n", 3,
      f"run '{'x' * 59}…': it is longer than 100,000 bytes; put it into a file of the project"),
     (RUN + "  shell: zsh\n", 4, "expected shell as one of sh, bash; found 'zsh'; did you mean `sh`?"),
-    (RUN + "  network: yes\n", 4, "expected network as one of none, proxy; found 'yes'; known: none, proxy"),
+    (RUN + "  network: yes\n", 4, "expected network as one of none, proxy; found 'yes'"),
     (RUN + "  user: Root\n", 4, "expected user as one of build, root; found 'Root'; did you mean `root`?"),
     (RUN + "  directory: ../x\n", 4, "directory '../x': `..` leads out of the project's folder"),
     (RUN + "  directory: /x\n", 4, "directory '/x': it is absolute; paths are relative to the project's folder"),

@@ -69,7 +69,7 @@ async def make_image(recipe: Recipe, *, environ: Mapping[str, str], progress: Pr
         epoch, counts = await _install(job, workshop, environ, progress, now=time.time())
         _keep_record(workshop, job, epoch)
         image = await _finish(job, epoch, progress)
-        progress(f"packed {image.digest} ({counts.requests} requests recorded)")
+        progress(f"packed {image.digest} (requests recorded: {counts.requests})")
         return await library.add(image.folder)
 
 
@@ -121,7 +121,7 @@ async def _install(
     finally:
         await proxy.stop()
     if counts.broken or counts.failed:
-        raise ImageError(f"{counts.failed or counts.broken} requests of the image failed", hint="run it again")
+        raise ImageError(f"requests of the image that failed: {counts.failed or counts.broken}", hint="run it again")
     return epoch, counts
 
 

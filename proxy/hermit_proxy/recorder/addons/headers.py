@@ -11,15 +11,18 @@ from hermit_proxy.recorder.addons.intake import point
 from hermit_proxy.recorder.shared import Shared
 
 _HOP_BY_HOP = frozenset(
-    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"}
-    | {"upgrade", "http2-settings"}
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te"}
+    | {b"trailer", b"upgrade", b"http2-settings"}
 )
 # Parts and conditions make an answer that is not the thing itself (WIRE rows 7, 8), an encoding makes two of one.
 _CUT = frozenset(
-    {"range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "accept-encoding"}
+    {b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"}
+    | {b"accept-encoding"}
 )
 # They would lead a client off this wire.
-_CUT_ANSWER = frozenset({"alt-svc"})
+_CUT_ANSWER = frozenset({b"alt-svc"})
+# Who names these in Connection would have the message read in another way.
+_NEVER_CUT = frozenset({"", "close", "host", "content-length", "transfer-encoding"})
 _UNFIT_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _FINAL = 200
 _VERSIONS = frozenset({"HTTP/1.0", "HTTP/1.1"})
@@ -41,8 +44,7 @@ class Headers:
         _cut_hop_by_hop(headers)
         if exchange.fetch is None or exchange.upstream is None or exchange.route is None:
             return
-        for name in _CUT:
-            headers.pop(name, None)
+        _cut(headers, _CUT)
         headers["accept-encoding"] = "identity"
         headers["host"] = exchange.upstream.authority
         if headers.pop("transfer-encoding", None) is not None or flow.request.raw_content:
@@ -69,8 +71,7 @@ class Headers:
             return
         unknown = expected_http_body_size(flow.request, response) == -1
         _cut_hop_by_hop(response.headers)
-        for name in _CUT_ANSWER:
-            response.headers.pop(name, None)
+        _cut(response.headers, _CUT_ANSWER)
         exchange.until_close = unknown
         if unknown and flow.request.http_version == "HTTP/1.1":
             # So that a client can tell the end from a broken connection.
@@ -79,7 +80,11 @@ class Headers:
 
 def _cut_hop_by_hop(headers: http.Headers) -> None:
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
-    for name in _HOP_BY_HOP | (tokens - {"", "close", "host", "content-length", "transfer-encoding"}):
-        headers.pop(name, None)
+    _cut(headers, _HOP_BY_HOP | {token.encode("utf-8", "surrogateescape") for token in tokens - _NEVER_CUT})
     if "close" in tokens:
         headers["connection"] = "close"
+
+
+def _cut(headers: http.Headers, names: frozenset[bytes]) -> None:
+    """Cut all fields of these names in one pass: mitmproxy's own `pop` looks at all of them for each name."""
+    headers.fields = tuple(field for field in headers.fields if field[0].lower() not in names)

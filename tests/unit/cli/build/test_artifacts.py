@@ -95,10 +95,11 @@ def test_where_it_fails_the_folder_is_as_it_was_and_no_descriptor_is_left(
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
-def test_a_name_of_hermits_own_beside_them_is_refused(tmp_path: Path, store: FileStore) -> None:
+@pytest.mark.parametrize("name", ["SHA256SUMS", "SHA256SUMS/mine", ".gitignore/mine"])
+def test_a_name_of_hermits_own_beside_them_is_refused(tmp_path: Path, store: FileStore, name: str) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(ArtifactError, match="cannot be named SHA256SUMS"):
-        keep(taken(tmp_path, {"a": b"a", "SHA256SUMS": b"mine"}), store, tmp_path / "out", EPOCH)
+    with pytest.raises(ArtifactError, match=f"cannot be named {name}: "):
+        keep(taken(tmp_path, {"a": b"a", name: b"mine"}), store, tmp_path / "out", EPOCH)
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 

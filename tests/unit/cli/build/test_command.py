@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from hermit_cli.build import command
+from hermit_cli.build.order import Order
 from hermit_cli.project import Project
-from hermit_proxy.errors import InputError, UsageError
+from hermit_proxy.errors import HermitError, InputError, UsageError
 from tests.support.repository import git
 
 
@@ -25,6 +26,9 @@ def test_by_default_the_project_around_is_recorded_first_and_hermetic_then(tmp_p
     assert (options.project.root, options.mode, options.given) == (tmp_path, "record", ())
     assert options.out == tmp_path / ".hermit/out"
     (tmp_path / ".hermit/network/example.org.yaml").touch()
+    assert read().mode == "hermetic"
+    (tmp_path / ".hermit/network/example.org.yaml").unlink()
+    (tmp_path / ".hermit/recorded").touch()  # a snapshot of nothing
     assert read().mode == "hermetic"
     assert read("--refresh").mode == "record"
     assert read("--mode", "record").mode == "record"
@@ -81,3 +85,38 @@ def test_where_no_artifact_could_be_written_nothing_is_built(
     with pytest.raises(UsageError, match="artifacts cannot be written") as told:
         command.main(parser.parse_args(["build", "--out", out]))
     assert "--out" in str(told.value.hint)
+
+
+def order_of(project: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Order:
+    """Give what is ordered by a command line, for a project of two steps."""
+    (project / ".hermit").mkdir()
+    (project / ".hermit/build.yaml").write_text(
+        "image: debian-12\nsteps: [{run: make}, {run: make check, name: check}]\nartifacts: [a]\n"
+    )
+    orders: list[Order] = []
+
+    def conduct(order: Order) -> None:
+        orders.append(order)
+        raise HermitError("that is all")
+
+    monkeypatch.setattr("hermit_cli.build.conductor.conduct", conduct)
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    with pytest.raises(HermitError, match="that is all"):
+        command.main(parser.parse_args(["build", "--quiet", *arguments]))
+    return orders[0]
+
+
+@pytest.mark.parametrize("step", [(), ("--step", "2"), ("--step", "check")])
+def test_a_build_up_to_its_last_step_is_the_whole_build(
+    tmp_path: Path, step: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(tmp_path, monkeypatch, *step)
+    assert (order.out, order.plan.artifacts) == (tmp_path / ".hermit/out", ("a",))
+
+
+def test_a_build_up_to_an_earlier_step_is_a_part_without_artifacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order_of(tmp_path, monkeypatch, "--step", "1")
+    assert (order.out, order.plan.artifacts, len(order.plan.steps)) == (None, (), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,42 @@ def test_a_description_that_is_none_is_named(kept: Kept) -> None:
     (kept.folder / "kept.json").write_text("[]")
     with pytest.raises(HermitError, match=r"kept\.json"):
         kept.about()
+
+
+def test_a_layer_that_cannot_be_described_is_not_kept_and_that_is_said(kept: Kept, tmp_path: Path) -> None:
+    (kept.folder / "kept.json").mkdir(parents=True)
+    (kept.folder / "kept.json/in-the-way").touch()
+    with pytest.raises(HermitError, match="cannot write to"):
+        asyncio.run(kept.put(layer(tmp_path / "one", 1), ABOUT))
+    asyncio.run(kept.remove())  # a disk that refuses is the next build's matter
+    (kept.folder / "kept.json/in-the-way").unlink()
+    (kept.folder / "kept.json").rmdir()
+    kept.folder.joinpath("lock").unlink()
+    kept.folder.joinpath("lock").mkdir()
+    with pytest.raises(HermitError, match="cannot write to"), kept.held():
+        pass
+
+
+def test_a_layer_without_its_description_is_removed_again(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.write_text
+
+    def full(path: Path, text: str) -> int:
+        if path.name == "kept.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path, text)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(HermitError, match="No space left"):
+        asyncio.run(kept.put(layer(tmp_path / "one", 1), ABOUT))
+    assert not kept.layer.exists()
+
+
+def test_a_size_that_nobody_can_tell_is_none(kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(*_: object, **_options: object) -> int:
+        await asyncio.sleep(0)
+        return 1
+
+    monkeypatch.setattr("hermit_cli.build.kept.run_mapped", silent)
+    assert asyncio.run(kept.put(layer(tmp_path / "one", 1), ABOUT)) == 0

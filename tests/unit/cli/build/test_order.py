@@ -8,6 +8,7 @@ import pytest
 
 from hermit_cli.build.order import Built
 from hermit_cli.build.report import StepDone
+from hermit_proxy.errors import HermitError
 
 STEP = StepDone(1, "one", "true", "none", 0, 1.0, {})
 BUILT = Built((STEP, STEP), 2, {"broken": 0}, None, (), "sha256:i", "sha256:s", None, "")
@@ -21,6 +22,7 @@ BUILT = Built((STEP, STEP), 2, {"broken": 0}, None, (), "sha256:i", "sha256:s", 
         (replace(BUILT, steps=(STEP, replace(STEP, status=3))), 3, False),
         (replace(BUILT, signal="SIGINT"), 0, False),
         (replace(BUILT, counts={"broken": 1}), 0, False),
+        (replace(BUILT, failure=HermitError("an artifact is missing")), 0, False),
     ],
 )
 def test_only_a_whole_build_without_failures_is_worth_recording(built: Built, status: int, good: bool) -> None:

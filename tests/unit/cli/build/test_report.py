@@ -11,9 +11,10 @@ import pytest
 from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.report import BuildReport, Comparison, Identity, StepDone, compare, say_step
 from hermit_cli.summary import Recorded, Trouble
-from hermit_proxy.errors import ExitCode
+from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.run.events import Outcome
+from hermit_workers.sandbox.artifacts.taking import ArtifactError
 
 NOTHING = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
 IDENTITY = Identity("sha256:source", "sha256:plan", "sha256:image")
@@ -78,6 +79,32 @@ def test_what_is_kept_is_told_with_its_size_and_the_shell_that_opens_it(capsys: 
     text = said(replace(FAILED, kept=3 << 20), capsys)
     assert "what the failed step left is kept: 3.0 MiB" in text
     assert "next: hermit shell there    (a shell in what it left)" in text
+
+
+MISSING = ArtifactError("artifact `x`: the build made no such file", hint="the pattern is relative")
+
+
+def test_artifacts_that_cannot_be_taken_are_told_as_a_failed_step_is(capsys: pytest.CaptureFixture[str]) -> None:
+    report = replace(REPORT, artifacts=None, out=None, failure=MISSING)
+    text = said(report, capsys)
+    assert text.startswith("hermit hermetic: failed in 2.0 s; 2 requests")
+    assert "  artifact `x`: the build made no such file\n      the pattern is relative\n" in text
+    assert "  output: /runs/1/steps.log\n" in text
+    assert "next: hermit build --mode hermetic --keep there    (then: hermit shell" in text
+    assert report.exit_code is ExitCode.FAILED
+    text = said(replace(report, kept=3 << 20), capsys)
+    assert "what the build left is kept: 3.0 MiB" in text
+    assert "next: hermit shell there" in text
+
+
+def test_a_machine_that_fails_is_told_with_its_own_code_and_nothing_to_keep(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = replace(REPORT, artifacts=None, out=None, failure=HermitError("the disk is full", hint="free the disk"))
+    text = said(report, capsys)
+    assert "  the disk is full\n      free the disk\n" in text
+    assert "--keep" not in text
+    assert report.exit_code is ExitCode.MACHINE
 
 
 def test_a_limit_says_its_own_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,6 +215,7 @@ def test_a_result_is_what_a_later_build_compares_with() -> None:
     [
         (GOOD, "  done in 1.5 s, 2 requests, 2 replayed, 10 B\n"),
         (BAD, "  failed in 0.2 s\n"),
+        (replace(GOOD, counts={**NOTHING, "requests": 1, "passed": 1}), "  done in 1.5 s, 1 request, 1 passed\n"),
         (replace(GOOD, counts=NOTHING, dropped=2048), "  done in 1.5 s, 2.0 KiB of output dropped (limits.output)\n"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_right_value_is_read(kind: str, text: str, value: object) -> None:
         ("bool", "'true'", "in quotes"),
         ("enum", "ALOW", "did you mean `ALLOW`?"),
         ("enum", "allow", "did you mean `ALLOW`?"),
-        ("enum", "zzzz", "known: ALLOW, REJECT"),
+        ("enum", "zzzz", "expected it as one of ALLOW, REJECT; found 'zzzz'"),
         ("enum", "[ALLOW]", "one of ALLOW, REJECT; found a list"),
         ("enum", "A" * 100_000, "one of ALLOW, REJECT"),
         ("size", "10 XB", "as a size"),
@@ -101,6 +101,19 @@ def test_a_wrong_value_is_told_with_what_was_expected(kind: str, text: str, word
     assert str(caught.value).startswith("file.yaml:1: ")
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["zzzz", "ALOW", "[ALLOW]"])
+def test_the_words_that_are_known_are_told_once(text: str) -> None:
+    reader = Reader(HERE)
+    reader.expect_enum(value_of(text), "it", ("ALLOW", "REJECT"))
+    assert str(reader.mistakes[0]).count("REJECT") == 1
+
+
+def test_a_key_that_is_like_none_is_told_with_those_that_are_known() -> None:
+    reader = Reader(HERE)
+    reader.expect_mapping(loads(b"zzzz: 1\n", HERE), ("pattern", "action"), "a rule")
+    assert str(reader.mistakes[0]).endswith("unknown key 'zzzz' in a rule; known: pattern, action")
 
 
 @pytest.mark.parametrize("kind", READERS)

@@ -53,3 +53,13 @@ def test_what_one_raises_is_raised_and_the_next_is_not_asked() -> None:
     with pytest.raises(ZeroDivisionError):
         asyncio.run(chain.call(HOOK))
     assert called == ["1"]
+
+
+def test_an_addon_that_comes_later_is_called_as_well() -> None:
+    called: list[str] = []
+    chain = Chain()
+    chain.add(Addon(called, "1"))
+    asyncio.run(chain.call(HOOK))
+    chain.add(Addon(called, "2"))
+    asyncio.run(chain.call(HOOK))
+    assert called == ["1", "1", "2"]

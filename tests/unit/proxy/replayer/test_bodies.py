@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,9 +44,22 @@ class Shelf:
         return asyncio.run(get())
 
 
-@pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "store")
+@pytest.fixture(params=["in memory", "on disk"])
+def shelf(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    shelf = Shelf(tmp_path / "store")
+    if request.param == "on disk":  # No test can keep the kernel from having in memory what was just written.
+        monkeypatch.setattr(shelf.store, "read_at_once", lambda _sha256, _size: None)
+    return shelf
+
+
+def test_what_is_in_memory_is_answered_without_a_promise(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "store")
+    found = shelf.bodies.reply(INCOMING, shelf.put(b"small"), lambda _sent, _why: None, shelf.failures.append)
+    assert isinstance(found, Reply)
+    assert found.body == b"small"
+    large = shelf.bodies.reply(INCOMING, shelf.put(bytes(SMALL + 1)), lambda _s, _w: None, shelf.failures.append)
+    assert isinstance(large, Coroutine)
+    large.close()
 
 
 def test_a_small_body_is_read_once_and_kept(shelf: Shelf) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hermit_proxy.errors import HermitError
-from hermit_proxy.run.events import Outcome, RequestEvent, RequestLog, read_log
+from hermit_proxy.run.events import Outcome, RepeatedEvent, RequestEvent, RequestLog, read_log
 from hermit_proxy.snapshot.entry import Entry
 
 URL = "https://registry.example.org/simple/foo/"
@@ -53,6 +54,15 @@ def test_a_line_gives_back_the_event_it_was_made_from(event: RequestEvent) -> No
     line = event.to_json()
     assert "\n" not in line
     assert RequestEvent.from_json(line) == event
+
+
+@given(events, st.floats(0, 1e10), st.floats(0, 1e6))
+def test_a_repeated_line_differs_from_the_first_in_its_times_alone(
+    event: RequestEvent, time: float, duration: float
+) -> None:
+    line = RepeatedEvent(event).to_json(time, duration)
+    assert "\n" not in line
+    assert RequestEvent.from_json(line) == replace(event, time=time, duration=duration)
 
 
 def test_a_status_and_a_time_of_zero_survive() -> None:

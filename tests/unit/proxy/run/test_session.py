@@ -11,7 +11,7 @@ from hermit_proxy.errors import HermitError, NotHermeticError, UsageError
 from hermit_proxy.policy import Fetch, Mode, Reason, Refuse, Replay
 from hermit_proxy.request.key import Request
 from hermit_proxy.request.target import parse_url
-from hermit_proxy.run.events import Outcome, RequestEvent, read_log
+from hermit_proxy.run.events import Outcome, RepeatedEvent, RequestEvent, read_log
 from hermit_proxy.run.session import Counts, Session
 from tests.support.replaying import HOST, Project
 
@@ -151,6 +151,19 @@ def test_the_log_has_a_line_for_what_was_counted(project: Project) -> None:
     session.close()
 
 
+def test_a_repeated_answer_is_logged_counted_and_told_like_any(project: Project) -> None:
+    session = load(project)
+    heard: list[RequestEvent] = []
+    session.on_log = heard.append
+    first = event(Outcome.REPLAYED, size=5)
+    session.log_again(RepeatedEvent(first), 7.5, 0.25)
+    session.flush()
+    assert list(read_log(session.rundir / "requests.jsonl")) == [replace(first, time=7.5, duration=0.25)]
+    assert (session.counts.requests, session.counts.replayed, session.counts.bytes) == (1, 1, 5)
+    assert heard == [first]
+    session.close()
+
+
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_is_counted_under_its_name(outcome: Outcome) -> None:
     counts = Counts()
@@ -166,7 +179,7 @@ def test_a_log_that_cannot_be_written_ends_the_run_once(project: Project) -> Non
     session.on_fatal = told.append
     session._log._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115  closed with the session
     session.log(event(Outcome.REPLAYED))
-    session.log(event(Outcome.REPLAYED))
+    session.log_again(RepeatedEvent(event(Outcome.REPLAYED)), 1.0, 0.0)
     assert len(told) == 1
     assert session.failed is told[0]
     assert "cannot be written" in str(told[0])

@@ -52,6 +52,33 @@ def test_a_url_is_accepted_just_when_it_is_its_own_normal_form(url: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("tail", "normal"),
+    [
+        ("@scope%2Fname", True),
+        ("@scope%2Fname/-/name-1.0.tgz?x=1", True),
+        ("a%2F-%2F~", True),
+        ("a%2F", True),
+        ("a%2F%2Fb", True),
+        ("%2Fa", True),
+        ("a%2F..b", True),
+        ("a%2F..", False),
+        ("a%2F../b", False),
+        ("a%2F.%2Fb", False),
+        ("a%2F..;b/c", False),
+        ("a%2f-b", False),
+        ("a%2Db", False),
+        ("a%252F..%252Fb", False),
+    ],
+)
+def test_an_escaped_slash_is_normal_where_no_dot_segment_hides_behind_it(tail: str, normal: bool) -> None:
+    try:
+        found: str | None = file_name_of(f"https://example.org/{tail}")
+    except BadTargetError:
+        found = None
+    assert found == ("example.org.yaml" if normal else None)
+
+
+@pytest.mark.parametrize(
     ("name", "origin", "expected"),
     [
         ("example.org.yaml", "https://example.org/", True),

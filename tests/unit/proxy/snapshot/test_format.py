@@ -79,6 +79,43 @@ def test_the_layout_is_this_one_and_reads_back() -> None:
     assert parse(TEXT.encode(), PATH) == SAMPLE
 
 
+def test_entries_share_what_they_say_alike() -> None:
+    kind, etag = ("content-type", "text/html; charset=utf-8"), ("etag", '"a"')
+    made = [Entry("GET", f"{ORIGIN}/{n}", 404, headers=(kind, etag) if n % 2 else (kind,)) for n in range(4)]
+    read = parse(dump(made), PATH)
+    assert read == made
+    assert read[0].method is read[1].method
+    assert read[0].headers is read[2].headers
+    assert read[0].headers[0] is read[1].headers[0]
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ("content-type: a, content-type: a", "content-type"),
+        ("set-cookie: a", "'set-cookie' is none of"),
+        ("content-type: a, etag: ' b'", "space around it"),
+    ],
+)
+def test_headers_that_stand_in_many_entries_are_judged_in_each(headers: str, expected: str, long: bool) -> None:
+    good = f"  - request: GET {ORIGIN}/a\n    status: 404\n    headers: {{content-type: a, etag: b}}\n"
+    more = f", vary: {'a' * 100}" if long else ""
+    bad = f"  - request: GET {ORIGIN}/b\n    status: 404\n    headers: {{{headers}{more}}}\n"
+    for _ in range(2):
+        with pytest.raises(InputError, match=expected) as caught:
+            parse(f"version: 2\nentries:\n{good}{bad}".encode(), PATH)
+        assert {mistake.line for mistake in caught.value.mistakes} <= {6, 7, 8}
+
+
+def test_headers_in_another_order_mean_the_same() -> None:
+    sorted_so = (
+        f"version: 2\nentries:\n  - request: GET {ORIGIN}/a\n    status: 404\n    headers: {{etag: b, vary: a}}\n"
+    )
+    other = sorted_so.replace("etag: b, vary: a", "vary: a, etag: b")
+    assert parse(other.encode(), PATH) == parse(sorted_so.encode(), PATH)
+
+
 def test_an_empty_snapshot_reads_back() -> None:
     assert dump([]) == b"version: 2\nentries: []\n"
     assert parse(dump([]), PATH) == []

@@ -121,3 +121,32 @@ def test_adding_gives_the_entry_that_was_replaced() -> None:
     assert snapshot.add(variant(HTML, HTML, "b")) == variant(HTML, HTML, "a")
     assert snapshot.add(variant(JSON, JSON, "b")) is None
     assert len(snapshot.variants("GET", URL)) == 2
+
+
+def test_variants_of_one_key_are_added_replaced_and_counted_one_by_one() -> None:
+    three = [variant(f"text/{name}", HTML, "a") for name in "xyz"]
+    snapshot = Snapshot()
+    assert [snapshot.add(entry) for entry in three] == [None, None, None]
+    assert snapshot.variants("GET", URL) == tuple(three)
+    assert snapshot.add(variant("text/y", HTML, "b")) == three[1]
+    assert (len(snapshot), len(snapshot.variants("GET", URL))) == (3, 3)
+    assert ask(snapshot, accept="text/y") == variant("text/y", HTML, "b")
+
+
+def test_a_get_without_a_body_shares_its_url_with_no_other_question() -> None:
+    others = [
+        Entry("GET", URL, 404, body="a" * 64),
+        Entry("POST", URL, 404),
+        Entry("HEAD", URL, 404),
+        Entry("POST", URL, 404, body="a" * 64),
+    ]
+    get = Entry("GET", URL, 404)
+    for order in itertools.permutations([*others, get]):
+        snapshot = Snapshot(order)
+        assert len(snapshot) == 5
+        assert all(snapshot.variants(*entry.key) == (entry,) for entry in order)
+
+
+def test_without_an_order_there_are_the_same_entries() -> None:
+    entries = [variant(HTML, HTML, "a"), variant(JSON, JSON, "b"), Entry("HEAD", URL, 404), Entry("GET", "b", 404)]
+    assert sorted(Snapshot(entries).unordered(), key=lambda entry: entry.sort_key) == list(Snapshot(entries))

@@ -44,6 +44,21 @@ def test_a_package_is_read_from_the_url(path: str, expected: Package | None) -> 
     assert package_of(f"https://mirror.example.org/{path}") == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "endings"),
+    [
+        ("pool/a/apt_2.6.1_amd64", ".deb .udeb"),
+        ("example.org/mod/@v/v1.0.0", ".zip .mod .info"),
+        ("org/example/lib/1.2/lib-1.2", ".jar .pom .war .aar .module .zip"),
+        ("foo-1.0", ".tar.gz .tar.bz2 .tar.xz .tar.zst .tar.lzma .tgz .tbz2 .txz .zip"),
+    ],
+)
+def test_each_ending_of_a_kind_is_known(path: str, endings: str) -> None:
+    found = {package_of(f"https://mirror.example.org/{path}{ending}") for ending in endings.split()}
+    assert len(found) == 1
+    assert None not in found
+
+
 @given(st.text(max_size=60))
 def test_any_url_is_a_package_or_none(text: str) -> None:
     package_of(f"https://mirror.example.org/{text}")

@@ -212,3 +212,12 @@ def test_an_entry_that_cannot_be_written_leaves_the_old_files(network: Path) -> 
     with pytest.raises(ValueError, match="never recorded"):
         write_tree(network, Snapshot([Entry("GET", ONE.url, 503)]))
     assert state(network) == before
+
+
+def test_what_is_no_file_and_what_does_not_parse_is_told_at_once(network: Path) -> None:
+    (network / "one.example.org.yaml").write_text("version: 2\nentries: 1\n")
+    (network / "five.example.org.yaml").mkdir()
+    with pytest.raises(InputError) as caught:
+        read_tree(network)
+    told = [(mistake.path.name, mistake.line) for mistake in caught.value.mistakes]
+    assert told == [("five.example.org.yaml", None), ("one.example.org.yaml", 2)]

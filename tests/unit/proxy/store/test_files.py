@@ -64,6 +64,32 @@ def test_a_body_comes_back_as_it_went_in(store: FileStore, size: int) -> None:
     assert [found[:2] for found in store.bodies()] == [body]
 
 
+@pytest.mark.parametrize("size", [0, 1, 65536])
+def test_a_small_body_that_was_just_written_need_not_be_waited_for(store: FileStore, size: int) -> None:
+    data = content(size)
+    body = put(store, data)
+    assert store.read_at_once(*body) == data
+    assert store.read_at_once(body.sha256, size + 1) is None
+
+
+@pytest.mark.parametrize("fault", ["flipped", "missing", "linked folder"])
+def test_what_is_wrong_with_a_body_is_not_served_at_once_but_told_by_who_may_wait(
+    store: FileStore, tmp_path: Path, fault: str
+) -> None:
+    body = put(store, content(1000))
+    place = store.path(body.sha256)
+    if fault == "flipped":
+        tear(place, content(1000, seed=1))
+    elif fault == "missing":
+        place.unlink()
+    else:
+        place.parent.rename(tmp_path / "elsewhere")
+        place.parent.symlink_to(tmp_path / "elsewhere")
+    assert store.read_at_once(*body) is None
+    with pytest.raises(StoreError):
+        store.open_body(*body)
+
+
 def test_folders_and_files_are_the_users_own(store: FileStore) -> None:
     body = put(store, b"x")
     store.observe("pool", Observation("a" * 64, None, "o", "r", 0.0))

@@ -47,6 +47,15 @@ def test_what_connection_names_is_cut_but_for_what_frames_the_message(shop: Work
     assert (flow.request.headers["connection"], flow.request.headers["content-length"]) == ("close", "0")
 
 
+def test_every_field_of_a_name_is_cut_however_it_is_spelled_and_the_rest_keeps_its_order(shop: Workshop) -> None:
+    flow, _ = shop.decided(URL, "POST")
+    before = ((b"RANGE", b"1"), (b"X-A", b"1"), (b"Te", b"1"), (b"x-a", b"2"), (b"range", b"2"), (b"Keep-Alive", b"1"))
+    flow.request.headers.fields = (*before, (b"Connection", b"X-\xe9"), (b"x-\xe9", b"1"))
+    Headers(shop.shared).request(flow)
+    fields = [field for field in flow.request.headers.fields if field[0] not in {b"accept-encoding", b"host"}]
+    assert fields == [(b"X-A", b"1"), (b"x-a", b"2")]
+
+
 def test_the_normalised_form_is_what_goes_out(shop: Workshop) -> None:
     flow, _ = shop.decided("https://EXAMPLE.org:443/x/../a?b", host="EXAMPLE.org")
     Headers(shop.shared).request(flow)

@@ -1,0 +1,121 @@
+"""Writes snapshots of builds that have ended, and reports how they went."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hermit_cli.build.kept import Kept
+from hermit_cli.build.order import Built, Order
+from hermit_cli.build.outcome import Outcome
+from hermit_cli.build.report import StepDone
+from hermit_cli.build.source import Source
+from hermit_cli.interrupts import InterruptedRunError
+from hermit_cli.project import Project
+from hermit_proxy.errors import ExitCode, HermitError
+from hermit_proxy.policy import Mode
+from hermit_proxy.run.settings import ProxySettings
+from hermit_proxy.snapshot.entry import Entry
+from hermit_proxy.snapshot.model import Snapshot
+from hermit_proxy.snapshot.tree import read_tree, write_tree
+from hermit_steps.plan import Facts, plan
+from hermit_steps.spec import Run, Spec, Step
+from hermit_workers.cell import Limits
+
+NOTHING = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
+KNOWN = Snapshot([Entry("GET", "https://example.org/a", 404)])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "p/.hermit").mkdir(parents=True)
+    return Project(tmp_path / "p")
+
+
+def outcome(project: Project, **counts: int) -> Outcome:
+    """Give a recording of one step that went well."""
+    folder = project.root.parent
+    order = Order(
+        mode=Mode.RECORD,
+        proxy=ProxySettings(project.rules, project.network, str(folder / "store"), "pool"),
+        rundir=folder,
+        project=project.root,
+        source=Source(project.root, Path(), ()),
+        plan=plan(Spec("debian-12", (Step("make", Run("make"), "none"),)), Facts("p", 0)),
+        limits=Limits(),
+        out=project.hermit_dir / "out",
+        kept=Kept(folder / "kept"),
+        keep=False,
+        environment=dict(os.environ),
+        quiet=False,
+    )
+    step = StepDone(1, "make", "make", "none", 0, 1.0, NOTHING)
+    built = Built((step,), 1, {**NOTHING, **counts}, None, (), "sha256:i", "sha256:s", None, "")
+    return Outcome(order, built, 1.0, None)
+
+
+def test_what_asked_for_nothing_has_a_snapshot_that_says_so(project: Project) -> None:
+    done = outcome(project).recorded_over(Snapshot(), project.network, refresh=False)
+    assert project.is_recorded
+    assert len(read_tree(project.network)) == 0
+    report = done.report(())
+    assert report.note is not None
+    assert "asked for nothing, and its snapshot says so" in report.note
+    assert report.next_step() == "commit .hermit, then: hermit build --mode hermetic"
+
+
+def test_what_asks_for_nothing_any_more_needs_no_entry(project: Project) -> None:
+    write_tree(project.network, KNOWN)
+    done = outcome(project).recorded_over(read_tree(project.network), project.network, refresh=False)
+    assert done.recorded is not None
+    assert done.recorded.pruned == 1
+    assert len(read_tree(project.network)) == 0
+
+
+@pytest.mark.parametrize("counts", [{"requests": 1, "passed": 1}, {"requests": 2, "failed": 2}])
+def test_what_asked_for_something_that_could_not_be_recorded_has_no_snapshot_of_nothing(
+    project: Project, counts: dict[str, int]
+) -> None:
+    done = outcome(project, **counts).recorded_over(Snapshot(), project.network, refresh=False)
+    assert done.recorded is None
+    assert done.note == "nothing was recorded, so no snapshot was written"
+    assert not project.is_recorded
+
+
+def test_a_part_of_a_build_writes_nothing(project: Project) -> None:
+    whole = outcome(project)
+    done = replace(whole, order=replace(whole.order, out=None)).recorded_over(KNOWN, project.network, refresh=False)
+    assert done.note == "the snapshot is as it was: only a whole build writes one"
+    assert not project.is_recorded
+
+
+def test_a_snapshot_that_cannot_be_written_is_told_in_the_report(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(project.network, KNOWN)  # since the build began
+    done = outcome(project).recorded_over(Snapshot(), project.network, refresh=False)
+    report = done.report(("there",))
+    assert report.exit_code is ExitCode.MACHINE
+    assert "has changed since this run began" in str(report.failure)
+    assert report.artifacts == ()
+
+    def interrupted(*_: object, **_options: object) -> None:
+        raise InterruptedRunError("interrupted by SIGTERM")
+
+    monkeypatch.setattr("hermit_cli.build.outcome.write_snapshot", interrupted)
+    with pytest.raises(InterruptedRunError):
+        outcome(project).recorded_over(KNOWN, project.network, refresh=False)
+
+
+def test_what_failed_in_the_build_is_what_its_report_has(project: Project) -> None:
+    whole = outcome(project)
+    missing = HermitError("an artifact is missing")
+    report = replace(whole, built=replace(whole.built, failure=missing, artifacts=None)).report(("there",))
+    assert report.failure is missing
+    assert report.result()["exit_code"] == int(ExitCode.MACHINE)
+    assert report.steps_log is None
+    (project.root.parent / "steps.log").touch()
+    assert whole.report(()).steps_log == project.root.parent / "steps.log"
