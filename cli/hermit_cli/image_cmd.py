@@ -263,6 +263,8 @@ def _import(args: argparse.Namespace) -> int:
     from hermit_workers.image.moving import import_image  # noqa: PLC0415  see above
 
     expected = args.digest or _pinned_digest()
+    if args.digest and not DIGEST.fullmatch(args.digest):
+        raise UsageError(f"a digest is sha256: and 64 hexadecimal digits, not {args.digest!r}")
     if expected is None or not DIGEST.fullmatch(expected):
         hint = "run it in the project whose .hermit/image.lock pins it, or name it: --digest sha256:…"
         raise UsageError("nothing says which image the file has to hold", hint=hint)

@@ -111,9 +111,11 @@ def _suggest(args: argparse.Namespace) -> int:
     say(f"{log}: {counted(len(rules), 'rule')} would admit {admitted} of {counted(refused, 'refused request')}")
     sys.stdout.write(as_yaml(rules))
     if present.rules:
-        say(f"next: read them, put those that you want under `rules:` in {path} (--write adds all), record again")
+        say(
+            f"next: read them, put those that you want under `rules:` in {path} (--write adds all), then --mode record"
+        )
     else:
-        say(f"next: read them, save those that you want as {path} (--write does), record again")
+        say(f"next: read them, save those that you want as {path} (--write does), record with --mode record")
     return int(ExitCode.DONE)
 
 
@@ -122,7 +124,7 @@ def _tell_written(path: Path, rules: list[SuggestedRule], *, new: bool) -> None:
     told = f"{'wrote' if new else 'added'} {counted(len(rules), 'rule')} {'as' if new else 'to'} {path}"
     tell(f"{told}, {above} of them above rules that matched already" if above else told)
     tell("\n".join(aligned([(rule.pattern, counted(rule.requests, "refused request")) for rule in rules])))
-    tell("next: read them, take out what the build should not reach, record again")
+    tell("next: read them, take out what the build should not reach, record with --mode record")
 
 
 def _rule_data(rule: SuggestedRule) -> dict[str, Any]:

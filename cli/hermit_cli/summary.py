@@ -14,6 +14,7 @@ from hermit_cli.table import counted
 from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode, Reason
 from hermit_proxy.run.events import Outcome, RequestEvent
+from hermit_proxy.snapshot.report import SAME
 
 _SHOWN = 10
 _UNREACHED = (
@@ -230,6 +231,8 @@ def _say_hint(hint: str | None) -> None:
 def _say_recorded(recorded: Recorded) -> None:
     if not recorded.changed:
         say(f"  the snapshot is unchanged: {recorded.network}")
+    elif recorded.text == SAME:
+        say("  the snapshot is new, and has nothing in it")
     else:
         say(f"  the snapshot has changed: {recorded.network}")
         lines = recorded.text.splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ class Report:
             return "hermit init, without --dry-run, writes them"
         here = self.root == Path.cwd()
         read = f"read {' and '.join(map(self._short, self.written))}, then: " if self.written else ""
-        return f"{read}hermit build{'' if here else f' {self.root}'}"
+        return f"{read}hermit build{'' if here else f' {shlex.quote(str(self.root))}'}"
 
     def to_json(self) -> dict[str, Any]:
         """Give the object of `--json`."""

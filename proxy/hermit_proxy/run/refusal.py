@@ -16,6 +16,7 @@ FAILED_HEADERS = (("content-type", "text/plain; charset=utf-8"), ("x-hermit", "f
 _MAX_URL = 2000
 # What means something else than itself in a pattern; in its host part dots are literal.
 _SPECIAL = re.compile(r"[\\^$*+?{}\[\]|()]")
+_RECORD, _RECORD_BUILD = "hermit run --mode record -- COMMAND", "hermit build --mode record"
 _SPECIAL_IN_PATH = re.compile(r"[\\.^$*+?{}\[\]|()]")
 # The place of a file on the host: all of an absolute path but its last name, where it is not a part of a URL.
 _PLACE = re.compile(r"(?<![\w:/.~\\-])(?:/[^\s/:;,'\"]+)*/(?=[^\s/:;,'\"])")
@@ -56,7 +57,7 @@ def hint(decision: Decision, request: Request, *, mode: Mode, rules: Rules, step
     told = {
         Reason.REJECTED: f"the rule that rejects it is {_place(decision.rule, where)}",
         Reason.NO_RULE: _with_note(rules, f"this rule in {where}: {rule_for(request.method, request.target)}"),
-        Reason.NOT_RECORDED: "record again: hermit run --mode record -- COMMAND",
+        Reason.NOT_RECORDED: f"record again: {_RECORD_BUILD if step else _RECORD}",
         Reason.UNOBSERVED: "confirm the snapshot: hermit store fill",
         Reason.STEP_OFFLINE: f"`network: proxy` for the step {step!r}" if step else "ask for it within a step",
         Reason.AMBIGUOUS: f"rules in {where} that say the same of %2F and of a slash",

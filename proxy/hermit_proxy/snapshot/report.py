@@ -9,6 +9,7 @@ from hermit_proxy.snapshot.diff import Change, Difference, NewVersion
 from hermit_proxy.snapshot.entry import Entry
 
 _RED, _YELLOW, _GREEN, _DIM, _END = "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[2m", "\x1b[0m"
+SAME = "The snapshots say the same.\n"
 _DIGEST_SHOWN = 12
 _VALUE_SHOWN = 40
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -17,7 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 def render(difference: Difference, *, colour: bool = False) -> str:
     """Give the lines for a terminal, the alarming ones first; the last line ends the text."""
     if not difference:
-        return "The snapshots say the same.\n"
+        return SAME
     told_above = {*difference.new_variants, *(version.entry for version in difference.new_versions)}
     sections = (
         (_RED, "CHANGED under an unchanged URL", [_changed(change) for change in difference.changed]),

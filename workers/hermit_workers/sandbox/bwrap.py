@@ -75,11 +75,16 @@ def init_argv() -> list[str]:
 
 def init_options(seen: View) -> list[str]:
     """Give the options for the first process of a cell, which keeps its pid namespace; it has no environment."""
-    return [*_options(seen), "--new-session", "--unshare-pid", "--json-status-fd", str(STATUS), "--clearenv"]
+    options = [*_options(seen), "--die-with-parent", "--new-session", "--unshare-pid"]
+    return [*options, "--json-status-fd", str(STATUS), "--clearenv"]
 
 
 def step_options(seen: View, command: Command, *, terminal: bool = False) -> list[str]:
-    """Give the options for a command; one at a terminal stays in the session of that terminal."""
+    """Give the options for a command; one at a terminal stays in the session of that terminal.
+
+    It ends with the cell, not with its bubblewrap: of two processes that bubblewrap starts to enter a pid namespace the
+    first only ends, and where that was late on a busy machine --die-with-parent killed the second for it.
+    """
     options = [*_options(seen), "--pidns", str(PID_NAMESPACE), "--json-status-fd", str(STATUS)]
     options += [] if terminal else ["--new-session"]
     options += ["--chdir", str(command.folder), "--clearenv"]
@@ -106,7 +111,7 @@ def packed(options: Iterable[str]) -> bytes:
 
 
 def _options(seen: View) -> list[str]:
-    options = ["--die-with-parent", "--seccomp", str(SECCOMP), "--cap-drop", "ALL"]
+    options = ["--seccomp", str(SECCOMP), "--cap-drop", "ALL"]
     for name in (*CAPABILITIES, _TO_DROP):
         options += ["--cap-add", f"CAP_{name}"]
     options += ["--bind", seen.root, "/", "--dev", "/dev", "--bind", seen.shared, _SHARED_MEMORY]

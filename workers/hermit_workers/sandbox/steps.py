@@ -95,7 +95,7 @@ class Running:
             status = await self.child.wait()
             while not self.status.over:
                 await self.status.more()
-            # Without a code for a command that began, bubblewrap was killed from outside, and the command with it.
+            # Without a code for a command that began, bubblewrap was killed from outside: the step is over, and failed.
             killed = status > _SIGNALLED and self._field("child-pid") is not None
             return status if killed or self._field("exit-code") is not None else None
         finally:

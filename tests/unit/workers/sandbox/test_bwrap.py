@@ -24,7 +24,7 @@ def test_the_tree_comes_first_and_covers_everything(options: list[str]) -> None:
     assert mounts == [*order, "--remount-ro"]
     assert pairs(options, "--bind") == [("/mnt/root", "/"), ("/mnt/shm", "/dev/shm")]  # noqa: S108  its place
     assert ("/dev/null", "/proc/keys") in pairs(options, "--ro-bind")
-    assert options[:6] == ["--die-with-parent", "--seccomp", "3", "--cap-drop", "ALL", "--cap-add"]
+    assert options[:5] == ["--seccomp", "3", "--cap-drop", "ALL", "--cap-add"]
     assert options.count("--cap-add") == len(bwrap.CAPABILITIES) + 1
 
 
@@ -34,6 +34,8 @@ def test_only_the_init_makes_a_pid_namespace_and_steps_enter_it() -> None:
     assert "--pidns" not in init
     assert "--unshare-pid" not in step
     assert step[step.index("--pidns") + 1] == str(bwrap.PID_NAMESPACE)
+    assert "--die-with-parent" in init
+    assert "--die-with-parent" not in step
 
 
 def test_a_step_has_its_variables_sorted_and_nothing_else() -> None:

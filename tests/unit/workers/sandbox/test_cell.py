@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import shutil
 import signal
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -179,6 +181,27 @@ def test_an_interrupt_reaches_the_command(tmp_path: Path, script: str, status: i
 def test_the_next_step_runs_after_one_that_killed_everything(tmp_path: Path) -> None:
     done = run_in_sandbox(tmp_path / "cell", "echo a > /tmp/a; kill -9 -1; sleep 10", "cat /tmp/a", user="root")
     assert done[1] == Done(0, "a\n")
+
+
+_LATE = """
+#include <unistd.h>
+void exit(int status) { usleep(300000); _exit(status); }
+"""
+
+
+def test_a_step_lives_though_bubblewraps_process_in_between_ends_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is closed to the cell's ids
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "late.c").write_text(_LATE)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", "late.so", "late.c"], cwd=folder, check=True)
+        (folder / "bwrap").write_text(f'#!/bin/sh\nLD_PRELOAD={folder}/late.so exec {shutil.which("bwrap")} "$@"\n')
+        (folder / "bwrap").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        # As root: a change of the user would take the signal of a late death away.
+        assert run_in_sandbox(tmp_path / "cell", "sleep 1; echo lived", user="root") == [Done(0, "lived\n")]
 
 
 def test_the_builds_user_cannot_end_what_keeps_the_cell(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Makes the smallest image that boots: Debian's cloud kernel as this machine's apt has it, and busybox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
+from hermit_workers.vm.layout import qemu_ids
+from tests.unit.workers.vm.conftest import other, short
+
+__all__ = ["image", "other", "place", "short"]
+
+NEEDED = ("libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "nft", "depmod", "busybox", "dpkg-deb")
+_SEARCH = os.defpath + ":/usr/sbin:/sbin"
+_FETCH = """
+package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
+apt-get -qq download "$package"
+dpkg-deb --fsys-tarfile ./linux-image-*.deb >kernel.tar
+"""
+_TREE = """
+mkdir -p root/bin root/usr/lib root/etc root/dev root/proc root/sys root/run root/tmp root/build
+ln -s usr/lib root/lib
+tar -x -f kernel.tar -C root --keep-directory-symlink ./boot ./lib/modules
+cp "$1" root/bin/busybox
+ln -s busybox root/bin/sh
+depmod -b root "$(ls root/lib/modules)"
+printf 'the image' >root/etc/image
+chown 1000:1000 root/build
+"""
+
+
+@pytest.fixture(scope="session")
+def image() -> Iterator[Path]:
+    """Give the folder of an image's tree `root`, short enough for sockets beside it, and open to QEMU's user."""
+    missing = [name for name in NEEDED if shutil.which(name, path=_SEARCH) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"VMs here need root, and {', '.join(missing) or 'nothing else'}")
+    with tempfile.TemporaryDirectory(prefix="hvi", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        fetched = subprocess.run(["sh", "-euc", _FETCH], cwd=folder, capture_output=True, text=True, check=False)
+        if fetched.returncode:
+            pytest.skip(f"no kernel by apt: {fetched.stderr[-200:]}")
+        busybox = str(shutil.which("busybox", path=_SEARCH))
+        environment = {"PATH": _SEARCH}
+        words = ["sh", "-euc", _TREE, "sh", busybox]
+        (folder / "root").mkdir()
+        asyncio.run(run_mapped(["chown", "0:0", "root"], folder=folder))
+        assert asyncio.run(run_mapped(words, folder=folder, environment=environment)) == 0
+        (folder / "kernel.tar").unlink()
+        yield folder
+        asyncio.run(remove_tree(folder / "root"))
+
+
+@pytest.fixture
+def place(image: Path) -> Iterator[Path]:
+    """Give a folder for one test's files that QEMU's user may pass through."""
+    with tempfile.TemporaryDirectory(dir=image, ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def give(path: Path) -> None:
+    """Make a file QEMU's."""
+    os.chown(path, *qemu_ids())

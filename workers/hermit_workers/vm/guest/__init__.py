@@ -1,0 +1,1 @@
+"""Is what runs inside the VM, and the making of what it boots from."""

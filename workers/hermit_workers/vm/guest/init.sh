@@ -1,0 +1,32 @@
+# The first process once the image is the root: what a build sees of its machine is made here, then the build's own
+# program runs, and when that ends the machine does.
+bb=/run/busybox
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC HOME=/root
+say() { read -r up _ </proc/uptime; echo "hermit: $up $*" >/dev/console; }
+$bb mount -t proc -o nosuid,nodev,noexec proc /proc
+$bb mount -t sysfs -o nosuid,nodev,noexec,ro sys /sys
+$bb mkdir -p /dev/pts /dev/shm
+$bb mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+$bb mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /dev/shm
+$bb hostname hermit
+umask 022
+$bb ip link set lo up
+if [ -e /sys/class/net/eth0 ]; then
+    $bb ip addr add 10.0.2.15/24 dev eth0
+    $bb ip link set eth0 up
+    $bb ip route add default via 10.0.2.2
+fi
+say ready
+if [ -x /run/hermit/start ]; then
+    /run/hermit/start </dev/null >/dev/console 2>&1
+    say "ended $?"
+    # Artifacts leave as a tar on a disk: the host reads no file system that this machine wrote.
+    for disk in /sys/block/vd*; do
+        if [ "$($bb cat "$disk/serial")" != hermit-out ] || [ ! -d /run/hermit/out ]; then continue; fi
+        if $bb tar -c -f "/dev/${disk##*/}" -C /run/hermit/out .; then say packed; else say "failed: no room for artifacts"; fi
+    done
+else
+    say "failed: the data disk has no /run/hermit/start"
+fi
+$bb sync
+$bb poweroff -f
