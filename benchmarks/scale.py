@@ -243,9 +243,9 @@ def table(rows: list[Row], rounds: int) -> str:
             lambda row: f"{row.rate:,.0f} /s" if row.rate else "",
             "the same",
         ),
-        ("`hermit snapshot verify` (hashes all bodies)", lambda row: f"{row.verify:.2f} s", ""),
+        ("`hermit snapshot verify` (hashes all bodies), once", lambda row: f"{row.verify:.2f} s", ""),
         ("`hermit snapshot diff`, 2 of 100 entries differ", lambda row: f"{row.diff:.2f} s", ""),
-        ("writing such a change after a recording", lambda row: f"{row.write:.2f} s", ""),
+        ("writing such a change after a recording, once", lambda row: f"{row.write:.2f} s", ""),
     ]
     lines += [f"| {what} | {' | '.join(tell(row) for row in rows)} | {aim} |" for what, tell, aim in figures]
     return "\n".join(lines) + f"\n\nMedians of {rounds} rounds of one run. Machine: {measure.machine()}.\n"

@@ -14,7 +14,7 @@ from hermit_proxy.snapshot import recorded, swap
 from hermit_proxy.snapshot.diff import diff
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
-from hermit_proxy.snapshot.report import as_json, render
+from hermit_proxy.snapshot.report import SAME, as_json, render
 from hermit_proxy.snapshot.tree import write_tree
 from hermit_proxy.snapshot.update import updated
 from hermit_proxy.store.body import Store, StoreError
@@ -35,24 +35,29 @@ def write_snapshot(  # noqa: PLR0913  the keywords are settings
     keep_unused: bool,
     environ: Mapping[str, str],
     timed: bool = True,
+    asked: bool = True,
 ) -> Recorded:
     """Write what the run used and recorded to `network`; `old` is the snapshot that the run began with.
 
     `timed` is False where the time beside the folder is another snapshot's. A snapshot without entries is its time
-    alone. Raise HermitError where it cannot be written.
+    alone; it says that nothing is needed, so where something was `asked` and nothing of it may be kept, the snapshot
+    stays as it is. Raise HermitError where it cannot be written.
     """
     store = open_store(store_url, environ=environ)
     try:
         evidence = PoolEvidence(store, pool)
         update = updated(
             old,
-            read_log(log) if log.exists() else (),
+            read_log(log),
             keep_unused=keep_unused,
             same_content=lambda one, other: _same_pack(store, one, other),
             observed=evidence.observed,
         )
     finally:
         store.close()
+    if asked and not len(update.snapshot):
+        same = diff(old, old)
+        return Recorded(network, changed=False, difference=as_json(same), text=SAME, conflicts=(), pruned=0)
     now = time.time() if timed else None
     try:
         changed = write_tree(network, update.snapshot, time=now, base=old)

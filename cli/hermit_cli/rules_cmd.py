@@ -111,9 +111,7 @@ def _suggest(args: argparse.Namespace) -> int:
     say(f"{log}: {counted(len(rules), 'rule')} would admit {admitted} of {counted(refused, 'refused request')}")
     sys.stdout.write(as_yaml(rules))
     if present.rules:
-        say(
-            f"next: read them, put those that you want under `rules:` in {path} (--write adds all), then --mode record"
-        )
+        say(f"next: read them, put those that you want under `rules:` in {path} (--write adds all), then --mode record")
     else:
         say(f"next: read them, save those that you want as {path} (--write does), record with --mode record")
     return int(ExitCode.DONE)

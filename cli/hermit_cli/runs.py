@@ -98,7 +98,9 @@ def keep_log(rundir: Path, copy: Path | None) -> Path | None:
     try:
         shutil.copyfile(log, copy)
     except OSError as error:
-        say_styled(f"hermit: cannot write the log to {copy}: {error.strerror}", "warn")
+        if copy.is_file() and not copy.samefile(log):
+            copy.unlink(missing_ok=True)  # a piece of it would be read as a build that asked for less
+        say_styled(f"hermit: cannot write the log to {copy}: {error.strerror or error}", "warn")
         return log
     return copy
 
@@ -212,7 +214,8 @@ def _clean(rundir: Path) -> None:
             if entry.is_dir(follow_symlinks=False):
                 _remove(Path(entry.path))
             else:
-                os.unlink(entry.path)
+                with contextlib.suppress(OSError):  # the others go all the same
+                    os.unlink(entry.path)
 
 
 def _remove(folder: Path) -> None:

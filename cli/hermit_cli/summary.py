@@ -76,6 +76,8 @@ class RunReport:
     @property
     def exit_code(self) -> ExitCode:
         """Choose the exit code: what was not answered as it must be counts even where the command got over it."""
+        if any(trouble.broken and trouble.outcome is Outcome.REFUSED for trouble in self.troubles):
+            return ExitCode.NOT_HERMETIC  # whatever else went wrong: trying again is no answer to it
         if self.failure is not None and self.failure.exit_code is not ExitCode.FAILED:
             return self.failure.exit_code
         if self.counts.get("broken"):

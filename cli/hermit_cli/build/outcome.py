@@ -67,6 +67,7 @@ class Outcome:
             pool=self.order.proxy.pool,
             keep_unused=False,
             environ=os.environ,
+            asked=self.built.counts["requests"] > 0,
         )
 
     def report(self, command: tuple[str, ...]) -> BuildReport:

@@ -36,6 +36,8 @@ async def put_source(cell: Cell, source: Source, place: PurePosixPath, rundir: P
         raise
     except BaseException:
         os.close(reading)
+        with contextlib.suppress(HermitError):
+            await cell.stop()  # its tar has the other end of the pipe and would go on
         await asyncio.wait({written})
         raise
     os.close(reading)

@@ -25,7 +25,7 @@ MAX_HEADERS = 100
 
 # Methods are told apart by case (RFC 9110 section 9.1), and all that anyone uses are capitals.
 _REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f])*)")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):((?:[^\x00-\x08\x0a-\x1f\x7f])*)")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 # HTTP/2's preface looks like a request of HTTP/1; it is none.
 _PREFACE = b"PRI"

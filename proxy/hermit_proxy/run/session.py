@@ -85,7 +85,7 @@ class Session:
 
     `online` says whether the network is there: at first it is, in a step it is as the step says, and once
     a first step has begun there is none outside of steps, so that what a step leaves running gets nothing.
-    `on_log` is called after each line (for a repeated answer with the first one's times), `on_fatal` when the run
+    `on_log` is called after each line (for a repeated answer without times), `on_fatal` when the run
     cannot go on (the log's disk is full).
     """
 

@@ -76,13 +76,16 @@ def write_tree(
             )
         new_bytes = _new_bytes(snapshot, old, old_bytes)
         differs = set(snapshot.unordered()) != before
-        if differs and time is not None:
+        if differs and time is not None and old_bytes:
             # Before the files: a crash between the two leaves a clock that is late for the old
             # record, which the next recording mends; the other way round nothing would.
             recorded.write(network_dir.parent, time)
         if new_bytes != old_bytes:
             kept = {name for name, text in new_bytes.items() if old_bytes.get(name) == text}
             swap.replace(network_dir, new_bytes, kept)
+        if differs and time is not None and not old_bytes:
+            # The first time after the files: alone it would say that nothing is needed.
+            recorded.write(network_dir.parent, time)
         return differs
 
 

@@ -79,16 +79,30 @@ def test_a_first_recording_is_told_as_new(tmp_path: Path) -> None:
     assert (tmp_path / ".hermit" / "recorded").exists()
 
 
-def write(tmp_path: Path, old: Snapshot) -> Recorded:
+def write(tmp_path: Path, old: Snapshot, *, asked: bool = False) -> Recorded:
+    (tmp_path / "empty-log").touch()
     return write_snapshot(
         tmp_path / ".hermit/network",
         old,
-        tmp_path / "no-log",
+        tmp_path / "empty-log",
         store_url=str(tmp_path / "store"),
         pool="pool",
         keep_unused=False,
         environ=os.environ,
+        asked=asked,
     )
+
+
+def test_what_asked_and_may_keep_nothing_leaves_the_snapshot(tmp_path: Path) -> None:
+    network = tmp_path / ".hermit/network"
+    network.parent.mkdir()
+    assert not write(tmp_path, Snapshot(), asked=True).changed
+    assert not (tmp_path / ".hermit/recorded").exists()
+    write_tree(network, Snapshot([entry(tmp_path / "store", packets())]))
+    old = read_tree(network)
+    done = write(tmp_path, old, asked=True)
+    assert (done.changed, done.pruned) == (False, 0)
+    assert list(read_tree(network)) == list(old)
 
 
 def test_a_recording_of_nothing_is_its_time_and_written_once(tmp_path: Path) -> None:

@@ -115,6 +115,12 @@ def test_what_went_wrong_after_the_command_is_told_with_the_rest(
     assert "error" not in GOOD.to_json()
 
 
+def test_a_refused_request_is_told_by_the_exit_code_whatever_else_went_wrong() -> None:
+    refused = troubles_of([event("no rule admits it")])
+    report = replace(GOOD, counts={**GOOD.counts, "broken": 1}, troubles=refused, failure=HermitError("the disk"))
+    assert report.exit_code is ExitCode.NOT_HERMETIC
+
+
 @pytest.mark.parametrize(("kinds", "more"), [(11, "… and 1 more kind of request,"), (13, "… and 3 more kinds of")])
 def test_many_kinds_of_refusals_are_cut_short(kinds: int, more: str, capsys: pytest.CaptureFixture[str]) -> None:
     events = [event("no rule admits it", url=f"https://example.org/{number}") for number in range(kinds)]

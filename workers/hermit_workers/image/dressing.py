@@ -13,7 +13,7 @@ from typing import IO
 from hermit_proxy.errors import ExitCode
 from hermit_workers.image.errors import ImageError
 from hermit_workers.image.recipe import Recipe, RecipeFile
-from hermit_workers.image.running import runner
+from hermit_workers.image.running import ROOM, runner
 from hermit_workers.sandbox.bwrap import init_options, step_argv, view
 from hermit_workers.sandbox.namespaces.mounts import ROOT, SHARED
 
@@ -84,7 +84,7 @@ def bwrap_options(epoch: int) -> list[str]:
     words = init_options(view(f"{ROOT}/root", SHARED))
     # What is written there is of no image.
     for path in ("/run", "/tmp"):  # noqa: S108  file systems of its own
-        words += ["--perms", "1777", "--tmpfs", path]
+        words += ["--perms", "1777", "--size", ROOM, "--tmpfs", path]
     words += ["--dir", "/run/lock", "--chdir", "/"]
     for name, value in {**_ENVIRONMENT, "SOURCE_DATE_EPOCH": str(epoch)}.items():
         words += ["--setenv", name, value]

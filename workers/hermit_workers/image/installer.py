@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hermit_proxy.run.ca import RunCA
 from hermit_workers.image.recipe import Recipe
+from hermit_workers.image.running import ROOM
 from hermit_workers.image.sources import Sources
 from hermit_workers.sandbox.bwrap import CAPABILITIES, SECCOMP, STATUS
 from hermit_workers.sandbox.namespaces.mounts import ROOT
@@ -132,7 +133,8 @@ def bwrap_options() -> list[str]:
     words += ["--seccomp", str(SECCOMP), "--cap-drop", "ALL"]
     for name in (*CAPABILITIES, *_MOUNTS):
         words += ["--cap-add", f"CAP_{name}"]
-    words += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108  one of its own
+    words += ["--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--size", ROOM]
+    words += ["--tmpfs", "/tmp"]  # noqa: S108  one of its own
     words += ["--bind", ROOT, WORK, "--dir", "/root", "--dir", "/run", "--dir", "/var/tmp"]  # noqa: S108  see above
     for path in _SEEN:
         words += ["--ro-bind-try", path, path]

@@ -22,6 +22,8 @@ from hermit_workers.sandbox.limits.rlimits import rlimits
 
 # What each program may use that is run for an image: as a build may, and apt waits for ever where the disk is full.
 LIMITS = Limits(seconds=2 * 3600.0)
+# What a file system in memory takes at most: without a control group nobody else counts it.
+ROOM = str(LIMITS.memory // 4)
 # As in sandbox.cell: the holder, what counts and the bubblewraps.
 _OWN_PROCESSES = 16
 _KEPT = 12
@@ -133,9 +135,11 @@ async def runner(folder: Path, limits: Limits = LIMITS) -> AsyncIterator[Runner]
         try:
             yield running
         finally:
-            await guard.stop()
-            running.close()
-            await holder.close()
+            try:
+                await guard.stop()
+            finally:
+                running.close()
+                await holder.close()
     finally:
         guard.remove()
 

@@ -101,7 +101,9 @@ class SandboxCell:
                 raise
         await self._check()
         if status == _TOO_LARGE and self._exceeded is None:
-            self._exceeded = f"disk: one file of more than {size(self._limits.disk)} (limits: disk)"
+            self._exceeded = (
+                f"disk: SIGXFSZ, which one file of more than {size(self._limits.disk)} brings (limits: disk)"
+            )
         if self._exceeded is not None:
             await self.stop()
         elif status is None and not self._stopped:

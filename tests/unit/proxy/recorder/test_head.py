@@ -43,6 +43,7 @@ def test_connect_is_read_with_and_without_host(host: bytes) -> None:
         (GET + b"\r\nTransfer-Encoding : chunked", None, 400),
         (GET + b"\r\nTransfer-Encoding: \x0bchunked", None, 400),
         (GET + b"\r\nTransfer-Encoding: chunked\t", None, 400),
+        (GET + b"\r\nTransfer-Encoding:\tchunked", None, 400),
         (b"GET http://example.org/ HTTP/1.0\r\nTransfer-Encoding: chunked", None, 400),
         (GET + b"\r\nHost: example.org", None, 400),
         (GET + b"\r\nX: a\r\n folded", None, 400),

@@ -17,6 +17,7 @@ from hermit_proxy.replayer.bodies import SMALL, Bodies, cut
 from hermit_proxy.replayer.site import Incoming, Reply
 from hermit_proxy.request.target import parse_url
 from hermit_proxy.store.files import FileStore
+from tests.support.pagecache import needs_nowait
 
 INCOMING = Incoming(b"", "GET", parse_url("https://x.example.org/f"), {}, 0, keep_alive=True, tunnel=None)
 
@@ -53,6 +54,7 @@ def shelf(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 
 
 def test_what_is_in_memory_is_answered_without_a_promise(tmp_path: Path) -> None:
+    needs_nowait(tmp_path)
     shelf = Shelf(tmp_path / "store")
     found = shelf.bodies.reply(INCOMING, shelf.put(b"small"), lambda _sent, _why: None, shelf.failures.append)
     assert isinstance(found, Reply)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,10 @@ BODY = b"the body"
 PATHS = ("/a", "/b")
 
 
+async def _awaited(reply: Awaitable[Reply]) -> Reply:
+    return await reply
+
+
 class House:
     """Is a front with its session."""
 
@@ -41,7 +46,8 @@ class House:
         incoming = read_request(raw, None)
         assert isinstance(incoming, Incoming)
         reply = self.front.respond(incoming, None)
-        assert isinstance(reply, Reply)
+        if not isinstance(reply, Reply):  # some file systems (tmpfs) do not say what is in memory
+            reply = asyncio.run(_awaited(reply))
         reply.done(len(reply.body), None)
         return reply.answer.head(close=False) + reply.body
 

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.store.file_pagecache import read_cached
+from tests.support.pagecache import needs_nowait
 
 BODY = os.urandom(50_000)
 FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+@pytest.fixture(autouse=True)
+def says_what_is_in_memory(tmp_path: Path) -> None:
+    needs_nowait(tmp_path)
 
 
 @pytest.mark.parametrize("body", [BODY, b"", b"x"])

@@ -24,6 +24,7 @@ from hermit_proxy.store.body import (
 )
 from hermit_proxy.store.files import FileStore
 from hermit_proxy.store.observation import Observation
+from tests.support.pagecache import needs_nowait
 
 LARGE = 3 << 20
 SIZES = [0, 1, 65536, (1 << 20) - 1, 1 << 20, LARGE + 7]
@@ -65,7 +66,8 @@ def test_a_body_comes_back_as_it_went_in(store: FileStore, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 65536])
-def test_a_small_body_that_was_just_written_need_not_be_waited_for(store: FileStore, size: int) -> None:
+def test_a_small_body_that_was_just_written_need_not_be_waited_for(store: FileStore, tmp_path: Path, size: int) -> None:
+    needs_nowait(tmp_path)
     data = content(size)
     body = put(store, data)
     assert store.read_at_once(*body) == data

@@ -19,12 +19,13 @@ def counted(folder: Path) -> tuple[int, int]:
         read, write = os.pipe()
         try:
             await holder.count(write)
-            data = await asyncio.to_thread(os.read, read, 16)
+            data = await asyncio.to_thread(os.read, read, 40)
         finally:
             os.close(write)
             os.close(read)
             await holder.close()
-        total, walks = struct.unpack("<QQ", data)
+        total, walks, *nameless = struct.unpack("<QQQQQ", data)
+        assert nameless == [0, 0, 0]
         return total, walks
 
     return asyncio.run(main())

@@ -396,7 +396,7 @@ def test_one_file_that_is_too_large_is_told_as_the_disks_limit(tmp_path: Path) -
         done = await sh(cell, "exec head -c 20000000 /dev/zero > /build/x")
         assert (done.status, done.exceeded) == (
             128 + signal.SIGXFSZ,
-            "disk: one file of more than 8 MiB (limits: disk)",
+            "disk: SIGXFSZ, which one file of more than 8 MiB brings (limits: disk)",
         )
         again = await sh(cell, "true")
         assert (again.status, again.exceeded) == (137, done.exceeded)

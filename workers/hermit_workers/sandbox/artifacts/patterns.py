@@ -88,7 +88,7 @@ def _parse_name(part: str) -> Name:
     if "{" in rest or "}" in rest:
         raise PatternError("there is no choice in braces; write a pattern for each, `[{]` is a brace")
     if _MAGIC.search(part) is None:
-        if (length := len(part.encode())) > _MAX_NAME:
+        if (length := len(part.encode(errors="surrogatepass"))) > _MAX_NAME:
             raise PatternError(f"a name in it has {length} bytes, and no file's name has more than {_MAX_NAME}")
         return Name(plain=part)
     return Name(expression=re.compile(_expression(part), re.DOTALL))

@@ -202,7 +202,8 @@ def _kill(folder: Path) -> None:
                 os.kill(process, SIGKILL)
         return
     try:
-        os.write(descriptor, b"1")
+        with contextlib.suppress(OSError):  # being removed by somebody else
+            os.write(descriptor, b"1")
     finally:
         os.close(descriptor)
 

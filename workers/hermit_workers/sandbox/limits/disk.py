@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from hermit_workers.sandbox.artifacts.walk import MovedError, Walk
+from hermit_workers.sandbox.limits.openfiles import Nameless, nameless
 
 # An empty file costs an inode, and removing it later costs time: so each entry counts as one block at least.
 _LEAST = 4096
@@ -20,7 +21,7 @@ _KEPT = 900
 _LOST = 1 << 50
 _SHARE = 50  # asleep that many times as long as it worked: 2 % of a core
 _PAUSE = 1.0
-_TOTAL = struct.Struct("<QQ")
+_TOTAL = struct.Struct("<QQQQQ")
 
 
 def counted(folder: int) -> Iterator[int]:
@@ -70,31 +71,40 @@ def _cost(status: os.stat_result, several: set[tuple[int, int]]) -> int:
     return max(_LEAST, status.st_blocks * 512)
 
 
-def report(folder: int, output: int) -> None:
+def report(folder: int, merged: int, output: int) -> None:
     """Count again and again, at 2 % of a core, and write each total and how often all was counted to `output`, a pipe.
 
-    Runs in a process of its own that the holder forks (folder: the upper layer); returns when the pipe is closed.
-    Both numbers are 8 bytes, little-endian. A total that has passed the last whole one is told before the walk is over.
+    Runs in a process of its own that the holder forks (folder: the upper layer; merged: the device of the tree over
+    it); returns when the pipe is closed. After these two numbers come those of Nameless, which only this process can
+    find where Hermit is not root; all have 8 bytes, little-endian. A total that has passed the last whole one is told
+    before the walk is over.
     """
     whole = 0
+    hidden = Nameless()
+    disks = {os.fstat(folder).st_dev, merged}
     for walks in itertools.count():
         began = time.process_time()
         total = 0
         for total in counted(folder):
-            if total > whole and not _told(output, total, walks):
+            if total > whole and not _told(output, total, walks, hidden):
                 return
             spent = time.process_time() - began
             time.sleep(_SHARE * spent)
             began = time.process_time()
         whole = total
-        if not _told(output, total, walks + 1):
+        for found in nameless(map(int, filter(str.isdecimal, os.listdir("/proc"))), disks):
+            hidden = found
+            spent = time.process_time() - began
+            time.sleep(_SHARE * spent)
+            began = time.process_time()
+        if not _told(output, total, walks + 1, hidden):
             return
         time.sleep(_PAUSE + _SHARE * (time.process_time() - began))
 
 
-def _told(output: int, total: int, walks: int) -> bool:
+def _told(output: int, total: int, walks: int, hidden: Nameless) -> bool:
     try:
-        os.write(output, _TOTAL.pack(total, walks))
+        os.write(output, _TOTAL.pack(total, walks, hidden.disk, hidden.memory, hidden.descriptors))
     except BrokenPipeError:
         return False
     return True
@@ -109,6 +119,7 @@ class Counter:
         self._descriptor: int | None = descriptor
         self._rest = b""
         self._latest = self._walks = 0
+        self._hidden = Nameless()
 
     def latest(self) -> int:
         """Give the last total that came, 0 before the first; never blocks."""
@@ -123,12 +134,17 @@ class Counter:
             whole = len(data) // _TOTAL.size * _TOTAL.size
             self._rest = data[whole:]
             if whole:
-                self._latest, self._walks = _TOTAL.unpack_from(data, whole - _TOTAL.size)
+                self._latest, self._walks, *hidden = _TOTAL.unpack_from(data, whole - _TOTAL.size)
+                self._hidden = Nameless(*hidden)
         return self._latest
 
     def walks(self) -> int:
         """Give how often everything had been counted when the last total came."""
         return self._walks
+
+    def hidden(self) -> Nameless:
+        """Give the files without a name as they were when the last total came."""
+        return self._hidden
 
     def close(self) -> None:
         """Close the pipe, which ends the counting process; doing it twice is safe."""

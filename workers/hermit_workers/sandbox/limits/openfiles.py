@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
@@ -43,22 +44,22 @@ def nameless(processes: Iterable[int], disks: Collection[int]) -> Iterator[Namel
                 on_disk += status.st_blocks * _BLOCK if status.st_dev in disks else 0
                 in_memory += status.st_blocks * _BLOCK if status.st_dev == memory else 0
             if descriptors > MOST:
-                break
+                yield Nameless(on_disk, in_memory, descriptors)
+                return
             if descriptors % _SLICE == 0:
                 yield Nameless(on_disk, in_memory, descriptors)
+        yield Nameless(on_disk, in_memory, descriptors)  # one without descriptors may have many mappings
     yield Nameless(on_disk, in_memory, descriptors)
 
 
 def _kept(process: int) -> Iterator[os.stat_result]:
     try:
-        names = os.listdir(f"/proc/{process}/fd")
+        with os.scandir(f"/proc/{process}/fd") as entries:  # not all at once: there may be many
+            for entry in entries:
+                with contextlib.suppress(OSError):  # closed meanwhile
+                    yield os.stat(entry.path)
     except OSError:  # gone, or another user's
         return
-    for name in names:
-        try:
-            yield os.stat(f"/proc/{process}/fd/{name}")
-        except OSError:  # closed meanwhile
-            continue
     for name in _mapped(process):
         try:
             yield os.stat(f"/proc/{process}/map_files/{name}")
@@ -77,10 +78,12 @@ def _mapped(process: int) -> Iterator[str]:
         return
     if b" (deleted)\n" not in text:  # as almost always
         return
+    number = _memory_device()
+    memory = b"%02x:%02x" % (os.major(number), os.minor(number))
     for line in text.splitlines():
         if line.endswith(b" (deleted)"):
-            addresses, *_, path = line.split(maxsplit=5)
-            if not path.startswith(_SEGMENT):
+            addresses, _, _, device, *_, path = line.split(maxsplit=5)
+            if not (path.startswith(_SEGMENT) and device == memory):
                 # There the numbers have no zeros before them.
                 yield "-".join(f"{int(number, 16):x}" for number in addresses.split(b"-"))
 

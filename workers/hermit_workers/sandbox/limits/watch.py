@@ -123,16 +123,9 @@ class Watch:
 
     async def _use(self) -> str | None:
         gauges, limits = self._gauges, self._limits
-        hidden = Nameless()
-        for found in gauges.nameless():
-            hidden = found
-            await asyncio.sleep(0)  # it may be thousands, and others wait for the loop
-        if hidden.descriptors > openfiles.MOST:
-            return f"processes: they have more than {openfiles.MOST:,} files open together (limits: processes)"
-        if self._lasts(hidden.disk):
-            return told("disk", size(gauges.disk() + hidden.disk), size(limits.disk))
-        if gauges.processes is None:
-            return None
+        hidden, sentence = await self._nameless()
+        if sentence is not None or gauges.processes is None:
+            return sentence
         use = await self._measured(gauges.processes(), exact=False)
         if use.threads >= limits.processes:
             # At the limit, not above it: the kernel refuses more (RLIMIT_NPROC), and a fork bomb would go on for ever.
@@ -144,6 +137,19 @@ class Watch:
         use = await self._measured(gauges.processes(), exact=True)
         needed = use.sum(files)
         return told("memory", size(needed), size(limits.memory)) if needed > limits.memory else None
+
+    async def _nameless(self) -> tuple[Nameless, str | None]:
+        hidden = Nameless()
+        for found in self._gauges.nameless():
+            hidden = found
+            if (sentence := self._held_or_space()) is not None:  # it may take seconds, and a disk is full sooner
+                return hidden, sentence
+            await asyncio.sleep(0)  # it may be thousands, and others wait for the loop
+        if hidden.descriptors > openfiles.MOST:
+            return hidden, f"processes: they have more than {openfiles.MOST:,} files open together (limits: processes)"
+        if self._lasts(hidden.disk):
+            return hidden, told("disk", size(self._gauges.disk() + hidden.disk), size(self._limits.disk))
+        return hidden, None
 
     def _lasts(self, nameless: int) -> bool:
         """Tell whether files with a name and without are too much together, and not only because one has lost its name.

@@ -204,7 +204,7 @@ class HolderProcess:
         """Count what is in the upper layer again and again, in a process of its own; totals go to the pipe given."""
         upper = os.open(self._tree.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return self._fork(_COUNTING, (upper, given[0]))
+            return self._fork(_COUNTING, (upper, os.stat(self._tree.root).st_dev, given[0]))
         finally:
             os.close(upper)
 

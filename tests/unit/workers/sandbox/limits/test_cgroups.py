@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -255,7 +256,8 @@ def test_one_of_two_groups_that_takes_nobody_is_dropped_and_the_other_one_holds(
         running.communicate(b"\n")
     assert running.returncode == -9
     assert group.exceeded() == "memory: the build needs more than 64 MiB (limits: memory)"
-    refusing.rmdir()
+    with contextlib.suppress(FileNotFoundError):  # nobody's lock is on it now: a sweep of somebody else may be faster
+        refusing.rmdir()
 
 
 def test_a_group_that_takes_nobody_is_removed_and_holds_nothing(tmp_path: Path) -> None:

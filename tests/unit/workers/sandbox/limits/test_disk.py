@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import pytest
 
 from hermit_workers.sandbox.limits import disk
 from hermit_workers.sandbox.limits.disk import Counter, counted
+from hermit_workers.sandbox.limits.openfiles import Nameless
 
 _MIB = 1 << 20
 
@@ -114,7 +117,7 @@ def reporting(folder: Path) -> Iterator[Counter]:
         signal.alarm(60)
         os.close(read)
         try:
-            disk.report(os.open(folder, os.O_RDONLY), write)
+            disk.report(os.open(folder, os.O_RDONLY), folder.stat().st_dev, write)
         finally:
             os._exit(0)
     os.close(write)
@@ -142,6 +145,11 @@ def test_a_process_counts_again_until_nobody_listens(tmp_path: Path) -> None:
         assert wait_for(counter, _MIB) < 2 * _MIB
         (tmp_path / "b").write_bytes(b"x" * _MIB)
         wait_for(counter, 2 * _MIB)
+        for _ in range(300):  # first it looks at what has no name
+            counter.latest()
+            if counter.walks() > 1:
+                break
+            time.sleep(0.1)
         assert counter.walks() > 1
         counter.close()
         counter.close()
@@ -151,12 +159,27 @@ def test_totals_that_come_in_parts_are_put_together() -> None:
     read, write = os.pipe()
     counter = Counter(read)
     assert counter.latest() == 0
-    first, second = (b"".join(number.to_bytes(8, "little") for number in pair) for pair in ((5, 1), (7, 2)))
+    first, second = (struct.pack("<QQQQQ", *numbers) for numbers in ((5, 1, 3, 4, 9), (7, 2, 0, 0, 0)))
     os.write(write, first + second[:9])
-    assert (counter.latest(), counter.walks()) == (5, 1)
+    assert (counter.latest(), counter.walks(), counter.hidden()) == (5, 1, Nameless(3, 4, 9))
     os.write(write, second[9:])
     assert (counter.latest(), counter.walks()) == (7, 2)
     os.close(write)
     assert counter.latest() == 7
     counter.close()
     assert counter.latest() == 7
+
+
+def test_it_tells_what_processes_keep_without_a_name(tmp_path: Path) -> None:
+    with reporting(tmp_path) as counter, tempfile.TemporaryFile(dir=tmp_path) as file:
+        wait_for(counter, 0)
+        file.write(bytes(64 * _MIB))
+        file.flush()
+        for _ in range(600):
+            counter.latest()
+            if counter.hidden().disk >= 64 * _MIB:
+                break
+            time.sleep(0.1)
+        assert counter.hidden().disk >= 64 * _MIB
+        assert counter.hidden().descriptors > 1
+        assert counter.latest() < _MIB

@@ -97,6 +97,29 @@ def test_it_tells_now_and_then_and_ends_where_nobody_has_that_many(
         assert last.descriptors == 51
 
 
+def test_beyond_that_many_no_further_process_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openfiles, "MOST", 2)
+    with keeping("kept = [os.dup(0) for _ in range(95)]", tmp_path) as process:
+        looked = []
+
+        def processes() -> Iterator[int]:
+            for number in range(3):
+                looked.append(number)
+                yield process
+
+        *_, last = nameless(processes(), set())
+    assert (last.descriptors, looked) == (3, [0])
+
+
+@_ROOT_ONLY
+def test_a_name_like_a_segments_hides_no_file(tmp_path: Path) -> None:
+    program = f"{_OPEN.replace('file', 'SYSVx')}; shared(f.fileno(), 4096); f.close(); os.unlink('SYSVx')"
+    with keeping(program, tmp_path) as process:
+        lines = Path(f"/proc/{process}/maps").read_text()
+        assert "SYSVx (deleted)" in lines
+        assert found(process, tmp_path).disk >= 3 * _MIB
+
+
 def test_a_host_that_tells_no_mappings_hides_nothing_that_is_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
