@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from twisted.internet import asyncioreactor
 
 # Before anything imports twisted.internet.reactor, which would choose another one for good.
 asyncioreactor.install()
+
+# Started by nohup(1) the tests would hand the ignored signal on, and Hermit leaves ignored what it finds ignored.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL if _number != signal.SIGINT else signal.default_int_handler)
 
 # How many inputs each property is tried with; script/test --all says `long` (docs/fuzzing.md).
 settings.register_profile("ci", deadline=None)
