@@ -40,7 +40,7 @@ def group() -> Iterator[Cgroup]:
 def settled() -> None:
     """Wait for the threads that remove groups."""
     for thread in threading.enumerate():
-        if thread is not threading.main_thread():
+        if "_thd_remove" in thread.name:
             thread.join(10)
 
 
