@@ -14,7 +14,7 @@ from twisted.internet import asyncioreactor
 asyncioreactor.install()
 
 # Started by nohup(1) the tests would hand the ignored signal on, and Hermit leaves ignored what it finds ignored.
-for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL if _number != signal.SIGINT else signal.default_int_handler)
 
