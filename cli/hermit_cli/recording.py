@@ -10,7 +10,6 @@ from hermit_cli.summary import Recorded
 from hermit_proxy.errors import HermitError
 from hermit_proxy.request.git import result_digest
 from hermit_proxy.run.events import read_log
-from hermit_proxy.snapshot import recorded, swap
 from hermit_proxy.snapshot.diff import diff
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
@@ -58,11 +57,8 @@ def write_snapshot(  # noqa: PLR0913  the keywords are settings
     if asked and not len(update.snapshot):
         same = diff(old, old)
         return Recorded(network, changed=False, difference=as_json(same), text=SAME, conflicts=(), pruned=0)
-    now = time.time() if timed else None
     try:
-        changed = write_tree(network, update.snapshot, time=now, base=old)
-        if now is not None and not len(update.snapshot):
-            changed |= _write_first_time(network, now)
+        changed = write_tree(network, update.snapshot, time=time.time() if timed else None, base=old)
     except OSError as error:
         raise HermitError(
             f"cannot write {network}: {error.strerror}", hint="see that the disk has room and that you may write there"
@@ -76,15 +72,6 @@ def write_snapshot(  # noqa: PLR0913  the keywords are settings
         conflicts=tuple(str(conflict) for conflict in update.conflicts),
         pruned=len(update.pruned),
     )
-
-
-def _write_first_time(network: Path, now: float) -> bool:
-    """Write the time of a snapshot that has no entries where there is none yet; tell whether it was so."""
-    with swap.locked(network.parent):
-        first = recorded.read(network.parent) is None
-        if first:
-            recorded.write(network.parent, now)
-    return first
 
 
 def _same_pack(store: Store, one: Entry, other: Entry) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 from hermit_cli.output import say_styled
 from hermit_proxy.errors import HermitError, UsageError
+from hermit_workers.locks import alone
 
 KEPT_RUNS = 20
 LOG_NAME = "requests.jsonl"
@@ -110,7 +111,7 @@ def sweep(environ: Mapping[str, str], *, keep: int = KEPT_RUNS) -> None:
     runs = runs_dir(environ)
     if not runs.is_dir():
         return
-    with _locked(runs):
+    with alone(runs):
         dead = [rundir for rundir in _rundirs(runs) if not _alive(rundir)]
     for rundir in dead:
         _tidy(rundir)
@@ -158,22 +159,12 @@ def _rundirs(runs: Path) -> list[Path]:
     return sorted(path for path in runs.glob("[0-9]*") if _NAME.fullmatch(path.name) and path.is_dir())
 
 
-@contextlib.contextmanager
-def _locked(runs: Path) -> Iterator[None]:
-    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _fresh(runs: Path) -> tuple[Path, int]:
     now = time.time_ns()
     moment = time.strftime(_MOMENT, time.gmtime(now // 10**9))
     name = f"{moment}-{now // 1000 % 10**6:06}{secrets.token_hex(2)}"
     rundir = runs / name
-    with _locked(runs):
+    with alone(runs):
         rundir.mkdir(mode=0o700)
         lock = os.open(rundir / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)

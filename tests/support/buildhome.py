@@ -16,27 +16,13 @@ import pytest
 import yaml
 
 from tests.support.hermit import UNPLUGGED
+from tests.support.otheruser import becoming
 from tests.support.registries import Registry, apt_registry, apt_sources, rules_for
 
 # Read before a test gives itself folders of its own. Images stay there for the next test.
 _CACHE = Path(os.environ.get("HERMIT_TEST_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 _TIMEOUT = 280
 OTHER = 23456
-# Lets a user of the machine be there, in an /etc of a mount namespace. It is a layer over the whole folder: a file that
-# is mounted on another is gone when somebody replaces the one below, as useradd does. Where the interpreter lies in a
-# home that only its owner may enter, it shows the interpreter alone there.
-_BECOME = r"""
-etc=$1 uid=$2 python=$3; shift 3
-mount -t overlay -o "lowerdir=$etc:/etc" overlay /etc
-if ! setpriv --reuid "$uid" --regid "$uid" --clear-groups test -x "$python"; then
-    top=$(printf %s "$python" | cut -d/ -f1-3)
-    mount --bind "$top" /mnt
-    mount -t tmpfs -o mode=755 tmpfs "${top%/*}"
-    mkdir "$top"
-    mount --bind /mnt "$top"
-fi
-exec setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +122,13 @@ class BuildHome:
         if os.geteuid() != 0 or shutil.which("newuidmap") is None:
             pytest.skip("only root can be another user, and uidmap must be installed")
         self.folder.chmod(0o755)
-        etc = self.folder / "etc"
-        etc.mkdir()
         lines = {
             "passwd": f"other:x:{uid}:{uid}::{self.folder}:/bin/sh\n",
             "group": f"other:x:{uid}:\n",
             "subuid": "other:2000000000:65536\n",
             "subgid": "other:2000000000:65536\n",
         }
-        for name, line in lines.items():
-            real = Path("/etc", name)
-            (etc / name).write_text((real.read_text() if real.exists() else "") + line)
-        interpreter = str(Path(sys.executable).resolve())
-        self._prefix = ["unshare", "-m", "sh", "-ec", _BECOME, "sh", str(etc), str(uid), interpreter]
+        self._prefix = becoming(uid, self.folder / "etc", lines)
 
 
 def _give(folder: Path, uid: int) -> None:

@@ -57,12 +57,13 @@ def read_tree_files(network_dir: Path, *, v1_schemes: tuple[str, ...] = v1.SCHEM
 def write_tree(
     network_dir: Path, snapshot: Snapshot, *, time: float | None = None, base: Snapshot | None = None
 ) -> bool:
-    """Make the folder hold this snapshot, in one step; tell whether any entry differs from before.
+    """Make the folder hold this snapshot, in one step; tell whether it differs from before.
 
     Files whose entries stay are not rewritten. Where an entry differs and `time` (seconds since the epoch) is
-    given, `recorded` beside the folder gets it. With `base`, what the caller read before, a folder that somebody
-    changed since is left alone and HermitError raised. Raise InputError where the folder holds what
-    read_tree refuses, HermitError where another writer holds it, OSError where the disk fails.
+    given, `recorded` beside the folder gets it; a snapshot without entries is this time alone. With `base`, what the
+    caller read before, a folder that somebody changed since is left alone and HermitError raised. Raise InputError
+    where the folder holds what read_tree refuses, HermitError where another writer holds it, OSError where the disk
+    fails.
     """
     with swap.locked(network_dir.parent):
         swap.sweep(network_dir)
@@ -76,17 +77,19 @@ def write_tree(
             )
         new_bytes = _new_bytes(snapshot, old, old_bytes)
         differs = set(snapshot.unordered()) != before
-        if differs and time is not None and old_bytes:
+        if not differs and (len(snapshot) or (time is not None and recorded.read(network_dir.parent) is not None)):
+            time = None  # it tells when the entries last changed; where there are none, that somebody looked
+        if time is not None and old_bytes:
             # Before the files: a crash between the two leaves a clock that is late for the old
             # record, which the next recording mends; the other way round nothing would.
             recorded.write(network_dir.parent, time)
         if new_bytes != old_bytes:
             kept = {name for name, text in new_bytes.items() if old_bytes.get(name) == text}
             swap.replace(network_dir, new_bytes, kept)
-        if differs and time is not None and not old_bytes:
+        if time is not None and not old_bytes:
             # The first time after the files: alone it would say that nothing is needed.
             recorded.write(network_dir.parent, time)
-        return differs
+        return differs or time is not None
 
 
 def migrate_tree(network_dir: Path, *, scheme: str = "https") -> tuple[str, ...]:

@@ -43,7 +43,7 @@ _LEAST = 4096
 class CountingHolder(Holder):
     """Is a holder around a folder that has no layer: what counts is all of the tree `root` in it."""
 
-    async def count(self, output: int) -> Child:
+    async def count(self, output: int, *, nameless: bool = False) -> Child:  # noqa: ARG002  find(1) sees none
         """Have the tree's size told to a pipe again and again, by programs of the host (mmdebstrap needs perl)."""
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hermit_workers.image.errors import ImageError
+from hermit_workers.locks import alone
 
 NEW, GONE = ".new-", ".gone-"
 
@@ -51,17 +52,6 @@ def fresh(library: Path) -> tuple[Path, int]:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
     return folder, lock
-
-
-@contextmanager
-def alone(library: Path) -> Iterator[None]:
-    """Hold the library itself, for no longer than a folder takes to be made."""
-    descriptor = os.open(library, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def thd_write_out(folder: Path) -> None:

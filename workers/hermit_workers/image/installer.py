@@ -9,7 +9,7 @@ from hermit_proxy.run.ca import RunCA
 from hermit_workers.image.recipe import Recipe
 from hermit_workers.image.running import ROOM
 from hermit_workers.image.sources import Sources
-from hermit_workers.sandbox.bwrap import CAPABILITIES, SECCOMP, STATUS
+from hermit_workers.sandbox.bwrap import CAPABILITIES, NINE_ONLY, SECCOMP, STATUS
 from hermit_workers.sandbox.namespaces.mounts import ROOT
 from hermit_workers.trust import BUNDLES, system_bundle
 
@@ -23,11 +23,10 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 # packages among it, is started by one of these, as the root of a cell is.
 _MOUNTS = ("SYS_ADMIN", "SETPCAP")
 _ENTRIES = ("apt-get", "chroot")
-_NINE = ",".join(("-all", *(f"+{name.lower()}" for name in CAPABILITIES)))
 _ENTER = f"""\
 #!/bin/sh
 PATH={_PATH}
-exec setpriv --bounding-set={_NINE} --inh-caps={_NINE} --ambient-caps={_NINE} -- "${{0##*/}}" "$@"
+exec setpriv {" ".join(NINE_ONLY)} -- "${{0##*/}}" "$@"
 """
 # All that the installer sees of the host: programs and what they need to start, nothing of a person's or of Hermit's.
 _SEEN = (

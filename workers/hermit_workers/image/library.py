@@ -18,8 +18,9 @@ from typing import Any, Self
 
 from hermit_workers.image import tree
 from hermit_workers.image.errors import ImageError
-from hermit_workers.image.folders import GONE, NEW, alone, fresh, locked, name_folder, thd_write_out
+from hermit_workers.image.folders import GONE, NEW, fresh, locked, name_folder, thd_write_out
 from hermit_workers.image.lock import DIGEST
+from hermit_workers.locks import alone
 from hermit_workers.sandbox.namespaces.mapped import remove_tree
 
 DESCRIPTION = "image.json"

@@ -41,7 +41,9 @@ _BUILD_USER = ("--reuid", "1000", "--regid", "1000", "--init-groups")
 _TO_DROP = "SETPCAP"
 _NINE = ",".join(("-all", *(f"+{name.lower()}" for name in CAPABILITIES)))
 _AS_BUILD = ("/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", *_BUILD_USER, "--")
-_AS_ROOT = ("/usr/bin/setpriv", f"--bounding-set={_NINE}", f"--inh-caps={_NINE}", f"--ambient-caps={_NINE}", "--")
+# What leaves a cell's root with its nine: options of setpriv(1).
+NINE_ONLY = (f"--bounding-set={_NINE}", f"--inh-caps={_NINE}", f"--ambient-caps={_NINE}")
+_AS_ROOT = ("/usr/bin/setpriv", *NINE_ONLY, "--")
 _KEYS = "--default-signal=INT,QUIT,TSTP,TTIN,TTOU,HUP"
 # bubblewrap hands the namespace's descriptor on to the command, which has no use for it.
 _CLOSED = ("/bin/sh", "-c", f'exec "$@" {PID_NAMESPACE}<&-', "hermit")

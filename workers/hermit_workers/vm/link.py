@@ -17,12 +17,13 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self, TypeVar
 
 from hermit_workers.cell import CellError
+from hermit_workers.locks import alone
 from hermit_workers.vm.domain import MAC
 
 # Those that QEMU's own network has, so that a guest need not know which it is on.
@@ -145,7 +146,7 @@ def _thd_sweep(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     found = []
-    with _alone(folder):
+    with alone(folder):
         for file in sorted(folder.glob(f"{_PREFIX}*")):
             lock = os.open(file, os.O_RDWR | os.O_CLOEXEC)
             try:
@@ -174,21 +175,10 @@ def _thd_remove(file: Path, lock: int) -> None:
 
 def _fresh(folder: Path) -> tuple[Path, int]:
     file = folder / f"{_PREFIX}{secrets.token_hex(5)}"
-    with _alone(folder):
+    with alone(folder):
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
     return file, lock
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder, so that a sweep does not come between the making of a file and its lock."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _inside(name: str, function: Callable[[], _Result]) -> _Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,20 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.otheruser import becoming
+
 OTHER = 23457
-# As in tests/support/buildhome.py: the user is there in an /etc of a mount namespace, and may run the interpreter.
-_BECOME = r"""
-etc=$1 uid=$2 python=$3; shift 3
-mount -t overlay -o "lowerdir=$etc:/etc" overlay /etc
-if ! setpriv --reuid "$uid" --regid "$uid" --clear-groups test -x "$python"; then
-    top=$(printf %s "$python" | cut -d/ -f1-3)
-    mount --bind "$top" /mnt
-    mount -t tmpfs -o mode=755 tmpfs "${top%/*}"
-    mkdir "$top"
-    mount --bind /mnt "$top"
-fi
-exec setpriv --reuid "$uid" --regid "$uid" --clear-groups -- "$@"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +43,8 @@ def other(short: Path) -> OtherUser:
     """Have another user; skip the test where nobody can be one."""
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         pytest.skip("only root can be another user")
-    etc = short / "etc"
-    etc.mkdir()
-    for name, line in (("passwd", f"other:x:{OTHER}:{OTHER}::/:/bin/sh\n"), ("group", f"other:x:{OTHER}:\n")):
-        (etc / name).write_text(Path("/etc", name).read_text() + line)
     folder = short / "o"
     folder.mkdir(mode=0o700)
     os.chown(folder, OTHER, OTHER)
-    interpreter = str(Path(sys.executable).resolve())
-    return OtherUser(folder, ("unshare", "-m", "sh", "-ec", _BECOME, "sh", str(etc), str(OTHER), interpreter))
+    lines = {"passwd": f"other:x:{OTHER}:{OTHER}::/:/bin/sh\n", "group": f"other:x:{OTHER}:\n"}
+    return OtherUser(folder, tuple(becoming(OTHER, short / "etc", lines)))

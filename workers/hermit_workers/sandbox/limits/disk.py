@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hermit_workers.sandbox.artifacts.walk import MovedError, Walk
 from hermit_workers.sandbox.limits.openfiles import Nameless, nameless
@@ -71,17 +71,16 @@ def _cost(status: os.stat_result, several: set[tuple[int, int]]) -> int:
     return max(_LEAST, status.st_blocks * 512)
 
 
-def report(folder: int, merged: int, output: int) -> None:
+def report(folder: int, merged: int | None, output: int) -> None:
     """Count again and again, at 2 % of a core, and write each total and how often all was counted to `output`, a pipe.
 
     Runs in a process of its own that the holder forks (folder: the upper layer; merged: the device of the tree over
-    it); returns when the pipe is closed. After these two numbers come those of Nameless, which only this process can
-    find where Hermit is not root; all have 8 bytes, little-endian. A total that has passed the last whole one is told
-    before the walk is over.
+    it, or None where Hermit, as root, looks for files without a name itself); returns when the pipe is closed. After
+    these two numbers come those of Nameless; all have 8 bytes, little-endian. A total that has passed the last whole
+    one is told before the walk is over.
     """
     whole = 0
     hidden = Nameless()
-    disks = {os.fstat(folder).st_dev, merged}
     for walks in itertools.count():
         began = time.process_time()
         total = 0
@@ -92,7 +91,7 @@ def report(folder: int, merged: int, output: int) -> None:
             time.sleep(_SHARE * spent)
             began = time.process_time()
         whole = total
-        for found in nameless(map(int, filter(str.isdecimal, os.listdir("/proc"))), disks):
+        for found in _nameless(folder, merged):
             hidden = found
             spent = time.process_time() - began
             time.sleep(_SHARE * spent)
@@ -100,6 +99,12 @@ def report(folder: int, merged: int, output: int) -> None:
         if not _told(output, total, walks + 1, hidden):
             return
         time.sleep(_PAUSE + _SHARE * (time.process_time() - began))
+
+
+def _nameless(folder: int, merged: int | None) -> Iterable[Nameless]:
+    if merged is None:
+        return ()
+    return nameless(map(int, filter(str.isdecimal, os.listdir("/proc"))), {os.fstat(folder).st_dev, merged})
 
 
 def _told(output: int, total: int, walks: int, hidden: Nameless) -> bool:

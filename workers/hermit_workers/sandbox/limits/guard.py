@@ -48,7 +48,9 @@ class Guard:
         read, write = os.pipe()
         self._counter = counter = Counter(read)
         try:
-            counting = await holder.count(write)
+            # What is mapped and no longer open only the host's root sees; of all the rest, others see nothing here.
+            mine = os.geteuid() == 0
+            counting = await holder.count(write, nameless=not mine)
         finally:
             os.close(write)
         group = self._group
@@ -60,8 +62,7 @@ class Guard:
             shared=lambda: used_space(shared) + used_segments(segments),
             disk=counter.latest,
             walks=counter.walks,
-            # The holder cannot see what is mapped and no longer open; Hermit sees nothing of this unless it is root.
-            nameless=lambda: nameless(_members(namespace()), disks) if os.geteuid() == 0 else (counter.hidden(),),
+            nameless=lambda: nameless(_members(namespace()), disks) if mine else (counter.hidden(),),
         )
         self._watch = Watch(self._limits, gauges, self._exceeded)
         self._watch.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
@@ -88,6 +89,7 @@ def _mapped(process: int) -> Iterator[str]:
                 yield "-".join(f"{int(number, 16):x}" for number in addresses.split(b"-"))
 
 
+@functools.cache
 def _memory_device() -> int:
     descriptor = os.memfd_create("hermit")
     try:

@@ -155,9 +155,12 @@ class Holder:
             fields, _ = await self._ask("take", [what, output], folder=folder, most=most)
         return self._child(fields["process"])
 
-    async def count(self, output: int) -> Child:
-        """Have the upper layer's size told to a pipe again and again, as disk.report does."""
-        fields, _ = await self._ask("count", [output])
+    async def count(self, output: int, *, nameless: bool = False) -> Child:
+        """Have the upper layer's size told to a pipe again and again, as disk.report does.
+
+        With `nameless` files without a name as well, where Hermit cannot see them (openfiles.nameless).
+        """
+        fields, _ = await self._ask("count", [output], nameless=nameless)
         return self._child(fields["process"])
 
     async def namespace(self, process: int) -> int:

@@ -200,11 +200,12 @@ class HolderProcess:
             patterns = json.load(file)
         return self._fork(_GIVING, (self._tree.root, folder, patterns, most, given[1]))
 
-    def do_count(self, given: list[int]) -> Answer:
+    def do_count(self, given: list[int], *, nameless: bool) -> Answer:
         """Count what is in the upper layer again and again, in a process of its own; totals go to the pipe given."""
         upper = os.open(self._tree.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return self._fork(_COUNTING, (upper, os.stat(self._tree.root).st_dev, given[0]))
+            merged = os.stat(self._tree.root).st_dev if nameless else None
+            return self._fork(_COUNTING, (upper, merged, given[0]))
         finally:
             os.close(upper)
 
