@@ -5,63 +5,48 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 
+import buildfigures
+import buildturn
 import measure
-import plot
 import samples
 import straight
+from buildfigures import HERMETIC, KINDS, RECORDED, STRAIGHT, Figures, Start
+from buildturn import Turn
 
-HERE = Path(__file__).resolve().parent
-HERMIT = HERE.parent / ".venv" / "bin" / "hermit"
-AIMS = {"recorded": 1.3, "hermetic": 1.0}
-START_AIM = 0.15
-
-
-@dataclass(frozen=True)
-class Row:
-    """Is one sample's medians in seconds."""
-
-    name: str
-    straight: float
-    recorded: float
-    hermetic: float
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def builds(place: samples.Place, rounds: int) -> list[Row]:
-    """Build each sample straight, recorded and hermetic, in turn."""
-    rows = []
-    for name in samples.SAMPLES:
-        project = place.project(name)
-        tree = straight.Tree(place.image(project), place.folder / "straight", project)
+def built(place: samples.Place, name: str, rounds: int) -> dict[str, list[Turn]]:
+    """Build a sample straight, recorded and hermetic, once each, and again, so that a slow minute hits all of them."""
+    project = place.project(name)
+    tree = straight.Tree(place.image(project), place.folder / "straight", project)
 
-        def hermit(mode: str, project: Path = project) -> measure.Run:
-            if mode == "record":
-                shutil.rmtree(project / ".hermit" / "network", ignore_errors=True)
-                place.forget()
-            return measure.run([str(HERMIT), "build", "--quiet", "--mode", mode, str(project)], place.environment())
+    def recorded() -> Turn:
+        place.forget(project)
+        return buildturn.hermit(place, project, "record")
 
-        runs = measure.in_turn(
-            {
-                "straight": lambda tree=tree: tree.run(),
-                "recorded": lambda hermit=hermit: hermit("record"),
-                "hermetic": lambda hermit=hermit: hermit("hermetic"),
-            },
-            rounds,
-        )
-        rows.append(Row(name, **{kind: measure.median(runs[kind]) for kind in runs}))
-        sys.stderr.write(f"{rows[-1]}\n")
-    return rows
+    builds: dict[str, Callable[[], Turn]] = {
+        STRAIGHT: lambda: buildturn.direct(tree),
+        RECORDED: recorded,
+        HERMETIC: lambda: buildturn.hermit(place, project, "hermetic"),
+    }
+    turns: dict[str, list[Turn]] = {kind: [] for kind in KINDS}
+    for _ in range(rounds):
+        for kind, build in builds.items():
+            turns[kind].append(build())
+    return turns
 
 
-def start(place: samples.Place, rounds: int) -> tuple[float, float]:
-    """Give the median seconds of a cell that runs `true`, and of bubblewrap alone over the same tree."""
-    image = place.image(place.project("pip"))
+def start(place: samples.Place, rounds: int) -> Start:
+    """Measure a cell that runs `true`, and bubblewrap alone over the same tree."""
+    image = place.image(place.project("nothing"))
     runs = measure.in_turn(
         {
             "cell": lambda: asyncio.run(straight.cell(image, place.folder / "cell")),
@@ -71,48 +56,76 @@ def start(place: samples.Place, rounds: int) -> tuple[float, float]:
         },
         rounds * 4 + 1,
     )
-    return measure.median(runs["cell"]), measure.median(runs["bubblewrap"])
+    return Start(measure.median(runs["cell"]), measure.median(runs["bubblewrap"]))
+
+
+def measured(names: Iterable[str], rounds: int) -> Figures:
+    """Measure all; a sample that fails is told and left out, so that it does not take the others with it."""
+    builds, failed = {}, []
+    with tempfile.TemporaryDirectory(prefix="hermit-bench-") as folder:
+        place = samples.Place(Path(folder))
+        try:
+            cell = start(place, rounds)
+            for name in names:
+                try:
+                    builds[name] = built(place, name, rounds)
+                except RuntimeError as error:
+                    failed.append(name)
+                    sys.stderr.write(f"{name}: {error}\n")
+                    continue
+                told = {kind: round(buildfigures.seconds(turns), 2) for kind, turns in builds[name].items()}
+                sys.stderr.write(f"{name}: {told}\n")
+        finally:
+            place.leave()
+    return Figures(measure.machine(), cell, builds, failed)
+
+
+def write(folder: Path, figures: Figures) -> None:
+    """Write what was measured, from which `tell` makes the rest."""
+    document = {"time": int(time.time()), **asdict(figures)}
+    (folder / "build.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def read(folder: Path) -> Figures:
+    """Read what was measured last."""
+    document = json.loads((folder / "build.json").read_text())
+    builds = {
+        name: {kind: [buildturn.parsed(turn) for turn in turns] for kind, turns in kinds.items()}
+        for name, kinds in document["builds"].items()
+    }
+    return Figures(document["machine"], Start(**document["start"]), builds, document["failed"])
+
+
+def tell(folder: Path) -> str:
+    """Write table and plot of what `folder` has of the last measurement; give the table."""
+    figures = read(folder)
+    (folder / "build.md").write_text(figures.table())
+    (folder / "build.svg").write_text(figures.picture())
+    return figures.table()
 
 
 def main() -> int:
-    """Measure, print, and unless `--quick` write the results beside this file."""
+    """Measure, print, and where everything was measured write the results beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="each build once; nothing is written")
-    quick = parser.parse_args().quick
-    rounds = 1 if quick else 3
-    with tempfile.TemporaryDirectory(prefix="hermit-bench-") as name:
-        place = samples.Place(Path(name))
-        try:
-            cell, alone = start(place, rounds)
-            rows = builds(place, rounds)
-        finally:
-            place.leave()
-    text = table(rows, cell, alone)
-    sys.stdout.write(text)
-    if not quick:
-        results = HERE / "results"
-        document = {"machine": measure.machine(), "time": int(time.time()), "rounds": rounds}
-        document |= {"builds": [asdict(row) for row in rows], "start": {"cell": cell, "bubblewrap": alone}}
-        (results / "build.json").write_text(json.dumps(document, indent=2) + "\n")
-        (results / "build.md").write_text(text)
-        bars = [(f"{row.name}, {kind}", getattr(row, kind)) for row in rows for kind in ("straight", *AIMS)]
-        (results / "build.svg").write_text(plot.bars("Seconds of a build, median (less is better)", bars, "s"))
-    return 0
-
-
-def table(rows: list[Row], cell: float, alone: float) -> str:
-    """Give the figures as Markdown."""
-    lines = [
-        "| build | straight | recorded | ratio (aim 1.3) | hermetic | ratio (aim 1.0) |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ratios = row.recorded / row.straight, row.hermetic / row.straight
-        seconds = f"| {row.name} | {row.straight:.1f} s | {row.recorded:.1f} s | {ratios[0]:.2f}"
-        lines.append(f"{seconds} | {row.hermetic:.1f} s | {ratios[1]:.2f} |")
-    lines += ["", f"A cell that runs `true`, from nothing to nothing, beyond bubblewrap itself: {cell - alone:.2f} s"]
-    lines[-1] += f" (aim {START_AIM} s)."
-    return "\n".join(lines) + f"\n\nMedians of one run. Machine: {measure.machine()}.\n"
+    parser.add_argument(
+        "--only", action="append", choices=samples.NAMES, help="this sample (again for more); not written"
+    )
+    parser.add_argument("--retell", action="store_true", help="measure nothing: table and plot anew from the results")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each build gets its turn (3)")
+    options = parser.parse_args()
+    if options.retell:
+        sys.stdout.write(tell(RESULTS))
+        return 0
+    measure.come_first()
+    names = [name for name in samples.NAMES if not options.only or name in options.only]
+    figures = measured(names, 1 if options.quick else options.rounds)
+    if options.quick or options.only or not figures.builds:
+        sys.stdout.write(figures.table())
+    else:
+        write(RESULTS, figures)
+        sys.stdout.write(tell(RESULTS))
+    return 1 if figures.failed else 0
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ static size_t request_count, next_request;
 static double *latencies;
 static size_t done, room, resumed;
 static double begin, busy; /* when the first request was due, and what the client had used of a processor by then */
+static double waited;      /* how long the client had been ready and had no processor by then */
 static long long bytes;
 static char buffer[READ];
 
@@ -73,7 +74,17 @@ static double processor(void) {
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+/* Gives the seconds in which this process was ready to run and had to wait for a processor. */
+static double waiting(void) {
+    double nanoseconds = 0;
+    FILE *file = fopen("/proc/self/schedstat", "r");
+    if (file && fscanf(file, "%*s %lf", &nanoseconds) != 1) nanoseconds = 0;
+    if (file) fclose(file);
+    return nanoseconds / 1e9;
+}
+
 static void start(void) {
+    waited = waiting();
     busy = processor();
     begin = now();
 }
@@ -335,9 +346,11 @@ int main(int count, char **words) {
     else
         took = fresh(number != 0, seconds, (size_t)last);
     busy = processor() - busy;
+    waited = waiting() - waited;
     if (!done) die("nothing was asked");
     qsort(latencies, done, sizeof *latencies, compare);
     printf("{\"requests\": %zu, \"seconds\": %.6f, \"size\": %lld, \"client\": %.6f, \"resumed\": %zu, ", done, took, bytes, busy, resumed);
-    printf("\"p50\": %.7f, \"p99\": %.7f, \"worst\": %.7f}\n", quantile(0.5), quantile(0.99), latencies[done - 1]);
+    printf("\"p50\": %.7f, \"p99\": %.7f, \"worst\": %.7f, ", quantile(0.5), quantile(0.99), latencies[done - 1]);
+    printf("\"waited\": %.6f}\n", waited);
     return 0;
 }

@@ -17,12 +17,16 @@ _MISSING = "the lean client cannot be built; hint: apt-get install gcc libc6-dev
 
 @dataclass(frozen=True)
 class Answers(load.Load):
-    """Is what the lean client saw: its load, quantiles of the latencies in seconds, how many sessions it resumed."""
+    """Is what the lean client saw: its load, quantiles of the latencies in seconds, how many sessions it resumed.
+
+    `waited` are the seconds in which the client was ready to run and another process had its core.
+    """
 
     p50: float
     p99: float
     worst: float
     resumed: int
+    waited: float = 0.0  # Older results have none.
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,18 @@ def busy(process: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def waited(process: int) -> float:
+    """Give the seconds in which a process and those that it started were ready to run and others had their cores.
+
+    Of each the first thread alone counts, which is the one that answers.
+    """
+    nanoseconds = 0
+    for one in measure.descendants(process):
+        with contextlib.suppress(OSError):  # It may have gone.
+            nanoseconds += int(Path(f"/proc/{one}/schedstat").read_text().split()[1])
+    return nanoseconds / 1e9
+
+
 def resident(process: int) -> float:
     """Give the most memory that a process and those that it started have had so far (VmHWM), in MB (10^6 bytes)."""
     return sum(_kilobytes(one, "status", "VmHWM") for one in measure.descendants(process)) * 1024 / 1e6

@@ -74,6 +74,8 @@ FIGURES = (
     Figure("p99 at 64 connections, all they can", "ms", 2, lambda one: one.closed.p99 * 1e3),
     Figure("p50 at 64 connections, offered rate", "ms", 2, lambda one: one.offered.p50 * 1e3),
     LATE,
+    Figure("share of that time spent ready, without a core", "%", 1,
+           lambda one: None if one.waited is None else 100 * (one.waited + one.offered.waited) / one.offered.seconds),
     FRESH,
     Figure("the same, TLS session resumed", "ms", 2, lambda one: one.resumed.p50 * 1e3, Aim(1.5, "nginx")),
     LARGE,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -109,9 +107,7 @@ def main() -> int:
     rounds = 1 if options.quick else options.rounds
     lengths = Lengths(1.0, 100, often=True) if options.quick else Lengths(2.0, 300, often=True)
     huge = 256 if options.quick else 2048
-    if not options.quick:
-        with contextlib.suppress(PermissionError):  # Who is not root measures with what others leave.
-            os.setpriority(os.PRIO_PROCESS, 0, -10)
+    measure.come_first()
     with tempfile.TemporaryDirectory(prefix="hermit-bench-") as name, origin.nginx(Path(name) / "nginx") as served:
         results, most = asyncio.run(measured(Path(name), served, rounds, lengths, huge * _MIB))
     if options.quick:

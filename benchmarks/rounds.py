@@ -34,6 +34,7 @@ class Round:
     processor seconds that it used itself in `closed`, `processor_first` in `first`, `processor_large` in `large`.
     Memory is in MB (10^6 bytes): `resident` the most so far, `proportional` (PSS) at the end. `others` is the share of
     the machine's processor time that neither it nor the clients used while they ran, some hundredths when it is quiet.
+    `waited` are the seconds of `offered` in which it was ready to run and another process had its core.
     """
 
     start: float | None
@@ -52,6 +53,7 @@ class Round:
     resident: float
     proportional: float
     others: float
+    waited: float | None = None  # Older results have none.
 
 
 def parsed(told: dict[str, Any]) -> Round:
@@ -76,7 +78,9 @@ def one(contender: contenders.Contender, asks: client.Client, bodies: Bodies, le
     closed = asks.closed(contender, connections=CONNECTIONS, seconds=lengths.seconds)
     processor = contenders.busy(contender.process) - before
     rate = rate or round(closed.rate / 2, -2)
+    waited = contenders.waited(contender.process)
     offered = asks.offered(contender, connections=CONNECTIONS, seconds=lengths.seconds, rate=rate)
+    waited = contenders.waited(contender.process) - waited
     fresh = asks.fresh(contender, resume=False, requests=lengths.fresh, seconds=lengths.seconds)
     resumed = asks.fresh(contender, resume=True, requests=lengths.fresh, seconds=lengths.seconds)
     before = contenders.busy(contender.process)
@@ -100,6 +104,7 @@ def one(contender: contenders.Contender, asks: client.Client, bodies: Bodies, le
         contenders.resident(contender.process),
         contenders.proportional(contender.process),
         others,
+        waited,
     )
 
 

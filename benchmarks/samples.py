@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import os
 import re
 import shutil
@@ -13,32 +12,17 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from hermit_proxy.upstream.guard import own_addresses, parse_allow, refusal
 from hermit_workers.image.library import Library
+from hermit_workers.image.lock import read_lock
 from hermit_workers.sandbox.namespaces.mapped import remove_tree
 
 HERMIT = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "hermit"
-_RECIPE = "base: debian-12\npackages: [build-essential, cargo-web, nodejs, npm, python3-dev, python3-venv]\n"
-_RUN = "  - run: {script}\n    network: proxy\n"
-# What is built: the project's files, and the steps as YAML. `hermit init` says which hosts they need.
-SAMPLES = {
-    "pip": (
-        {"pyproject.toml": '[project]\nname = "sample"\nversion = "1"\n'},
-        _RUN.format(script="python3 -m venv ~/v && ~/v/bin/pip install flask requests"),
-    ),
-    "npm": (
-        {"package.json": '{"name": "sample", "version": "1.0.0", "dependencies": {"express": "4.21.2"}}\n'},
-        _RUN.format(script="npm install --loglevel=error"),
-    ),
-    "cargo": (
-        {
-            "Cargo.toml": '[package]\nname = "sample"\nversion = "1.0.0"\n[dependencies]\nhex = "0.4"\nryu = "1"\n',
-            "src/main.rs": 'fn main() { println!("{}", hex::encode("hello")); }\n',
-        },
-        _RUN.format(script="cargo build"),
-    ),
-    "apt": ({"Makefile": "all:\n\techo hello\n"}, "  - apt: [debhelper, bison]\n"),
-}
+PROJECTS = Path(__file__).resolve().parent / "projects"
+# In the order in which they are told: the fixed cost first, then as large as they are.
+NAMES = ("nothing", "cargo", "npm", "apt", "pip", "go", "maven", "cargo-large")
 
 
 @dataclass(frozen=True)
@@ -55,32 +39,46 @@ class Place:
         }
 
     def project(self, name: str) -> Path:
-        """Make a sample, with the rules that `hermit init` writes for it and steps of our own."""
-        files, steps = SAMPLES[name]
-        project = self.folder / "projects" / name
+        """Make a sample: its files, its steps, and the rules that `hermit init` writes for it."""
+        project, own = self.folder / "projects" / name, PROJECTS / name
         if project.exists():
             return project
-        for path, text in files.items():
-            (project / path).parent.mkdir(parents=True, exist_ok=True)
-            (project / path).write_text(text)
-        # With the user's own environment: which registries to use is what the machine's tools are set up for.
-        subprocess.run([HERMIT, "init", "--json", project], check=True, capture_output=True)
-        (project / ".hermit/image.yaml").write_text(_RECIPE)
-        (project / ".hermit/build.yaml").write_text(f"image: .hermit/image.yaml\nsteps:\n{steps}")
-        self._allow((project / ".hermit/rules.yaml").read_text())
+        hermit = project / ".hermit"
+        spec = yaml.safe_load((own / "build.yaml").read_text())
+        if (own / "files").is_dir():
+            shutil.copytree(own / "files", project)
+            # With the user's own environment: which registries to use is what the machine's tools are set up for.
+            subprocess.run([HERMIT, "init", "--json", project], check=True, capture_output=True)
+            self._allow((hermit / "rules.yaml").read_text())
+            if told := yaml.safe_load((hermit / "build.yaml").read_text()).get("environment"):
+                spec["environment"] = told
+        hermit.mkdir(parents=True, exist_ok=True)
+        (hermit / "build.yaml").write_text(yaml.safe_dump(spec))
+        shutil.copyfile(PROJECTS / "image.yaml", hermit / "image.yaml")
         return project
 
     def image(self, project: Path) -> Path:
-        """Make the image, once for all samples, and give its tree."""
-        command = [HERMIT, "image", "build", "--json", ".hermit/image.yaml"]
-        done = subprocess.run(command, cwd=project, env=self.environment(), check=True, capture_output=True, text=True)
-        found = Library.of(self.environment()).get(json.loads(done.stdout)["digest"])
-        if found is None:
+        """Pin the image for a project, and give its tree; it is made the first time, for all samples."""
+        maker = self.project("apt")  # With it the archives are open that the image is made from.
+        lock = maker / ".hermit/image.lock"
+        if not lock.exists():
+            command = [str(HERMIT), "image", "build", "--json"]
+            done = subprocess.run(
+                command, cwd=maker, env=self.environment(), check=False, capture_output=True, text=True
+            )
+            if done.returncode:
+                raise RuntimeError(f"the image was not made:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        pinned = read_lock(lock)
+        found = pinned and Library.of(self.environment()).get(pinned.digest)
+        if not found:
             raise RuntimeError("the image that was made is not there")
+        if project != maker:
+            shutil.copyfile(lock, project / ".hermit/image.lock")
         return found.root
 
-    def forget(self) -> None:
-        """Empty the store: what a recording has is no longer there."""
+    def forget(self, project: Path) -> None:
+        """Remove a project's snapshot and empty the store, so that a recording has nothing to begin with."""
+        shutil.rmtree(project / ".hermit/network", ignore_errors=True)
         shutil.rmtree(self.folder / "data/hermit/store", ignore_errors=True)
 
     def leave(self) -> None:
@@ -102,7 +100,7 @@ def _closed(authority: str) -> set[str]:
     host, _, port = authority.partition(":")
     number = int(port or 443)
     own = own_addresses()
-    found = set()
+    found: set[str] = set()
     try:
         infos = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)
     except socket.gaierror:  # a tool's default that this machine does not reach

@@ -19,6 +19,7 @@ from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_JAVA = "/etc/ssl/certs/java/cacerts"
 _MOUNT = "mount -t overlay overlay -o lowerdir=$0,upperdir=$1/upper,workdir=$1/work,userxattr,volatile $1/merged"
 
 
@@ -41,7 +42,8 @@ class Tree:
             (self.folder / name).mkdir(parents=True)
         try:
             script = f"chown 0:0 $1/*; {_MOUNT}; mkdir -p $1/merged/build; cp -r $2 $1/merged/build/x; "
-            script += f"cp {_BUNDLE} $1/merged{_BUNDLE}; chown -R 1000:1000 $1/merged/build/x; shift 2; exec "
+            script += f"cp {_BUNDLE} $1/merged{_BUNDLE}; [ ! -e {_JAVA} ] || cp {_JAVA} $1/merged{_JAVA}; "
+            script += "chown -R 1000:1000 $1/merged/build/x; shift 2; exec "
             script += f'{shlex.join(self._bwrap())} "$1"'
             # Without new privileges: the host's mount(8) is setuid to a user who is nobody in here.
             words = ["setpriv", "--no-new-privs", "unshare", "--mount", "sh", "-ec", script]
@@ -66,7 +68,7 @@ class Tree:
     def _steps(self) -> str:
         lines = []
         for step in plan(find_spec(self.project), Facts(project="x", epoch=0)).steps:
-            run = shlex.join(step.argv)
+            run = shlex.join(["env", *(f"{name}={value}" for name, value in step.environment.items()), *step.argv])
             if step.user == "build":
                 run = f"HOME=/home/build setpriv --reuid 1000 --regid 1000 --init-groups -- {run}"
             lines.append(f"(cd /build/x; {run})")

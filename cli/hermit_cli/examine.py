@@ -29,10 +29,10 @@ from hermit_workers.command.runtime import Cell
 from hermit_workers.command.view import Hidden, Trust, prepare
 from hermit_workers.environment import Wire
 from hermit_workers.image.library import Library
-from hermit_workers.sandbox.doctor import examine_sandbox
+from hermit_workers.sandbox.doctor import as_root, examine_sandbox, refused_namespaces
 from hermit_workers.trust import system_bundle
 
-_PACKAGES = ("cryptography", "google-re2", "httptools", "mitmproxy", "pyyaml", "redis", "twisted", "uvloop")
+_PACKAGES = ("cryptography", "google-re2", "mitmproxy", "pyyaml", "redis", "twisted", "uvloop")
 _LEAST_BWRAP = (0, 5)
 _ROOM = 2 << 30
 _TRIAL = 20.0
@@ -58,15 +58,6 @@ _PROBED = {
     11: "the system call filter does not hold",
     12: "it has a route",
 }
-_SWITCHES = (
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1"),
-    ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=10000"),
-    (
-        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-        "1",
-        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-    ),
-)
 
 
 def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
@@ -104,7 +95,7 @@ def _builds(environ: Mapping[str, str]) -> Iterator[Finding]:
 
 def _mmdebstrap(environ: Mapping[str, str]) -> Finding:
     if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
-        return warn("mmdebstrap", "not installed; no image can be made here", "apt-get install mmdebstrap")
+        return warn("mmdebstrap", "not installed; no image can be made here", as_root("apt-get install mmdebstrap"))
     return ok("mmdebstrap", "makes images")
 
 
@@ -125,7 +116,7 @@ def _python() -> Iterator[Finding]:
 
 def _git(environ: Mapping[str, str]) -> Finding:
     if shutil.which("git", path=environ.get("PATH")) is None:
-        return warn("git", "not installed; snapshots cannot be compared with commits", "apt-get install git")
+        return warn("git", "not installed; snapshots cannot be compared with commits", as_root("apt-get install git"))
     said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False).stdout
     return ok("git", said.strip().removeprefix("git version "))
 
@@ -180,7 +171,7 @@ def _store(settings: Settings, environ: Mapping[str, str]) -> Finding:
 def _bubblewrap() -> Finding:
     program = shutil.which("bwrap")
     if program is None:
-        return fail("bubblewrap", "not installed", "apt-get install bubblewrap")
+        return fail("bubblewrap", "not installed", as_root("apt-get install bubblewrap"))
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     numbers = tuple(int(number) for number in re.findall(r"\d+", said))
     if numbers < _LEAST_BWRAP:
@@ -189,19 +180,8 @@ def _bubblewrap() -> Finding:
     tried = subprocess.run(bare, capture_output=True, text=True, check=False)
     if tried.returncode:
         detail = f"{said} makes no sandbox: {tried.stderr.strip()}"
-        return fail("bubblewrap", detail, _switch() or "see docs/environment.md about user namespaces")
+        return fail("bubblewrap", detail, refused_namespaces() or "see docs/environment.md about user namespaces")
     return ok("bubblewrap", f"{said.removeprefix('bubblewrap ')}, with user namespaces for uid {os.getuid()}")
-
-
-def _switch() -> str | None:
-    """Name the switch that this kernel has turned off, as the command that turns it on."""
-    for path, off, mend in _SWITCHES:
-        try:
-            if Path(path).read_text().strip() == off:
-                return mend
-        except OSError:
-            continue
-    return None
 
 
 async def _proxy(mode: Mode, settings: Settings, rundir: Path) -> Finding:
@@ -242,6 +222,6 @@ async def _cell(rundir: Path, environ: Mapping[str, str]) -> Finding:
         finally:
             await cell.destroy()
     except (HermitError, TimeoutError) as error:
-        return fail("cell", str(error) or "does not start", _switch())
+        return fail("cell", str(error) or "does not start", refused_namespaces())
     detail = _PROBED.get(status, f"its probe ended with {status}")
     return fail("cell", detail, "report this as a bug of Hermit") if status else ok("cell", detail)

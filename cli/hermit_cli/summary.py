@@ -15,6 +15,7 @@ from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode, Reason
 from hermit_proxy.run.events import Outcome, RequestEvent
 from hermit_proxy.snapshot.report import SAME
+from hermit_proxy.upstream import openings
 
 _SHOWN = 10
 _UNREACHED = (
@@ -56,7 +57,8 @@ class RunReport:
     `status` is the command's own (128 + n for signals), `seconds` how long it took, `counts` the proxy's counts
     by name (`bytes` among them), `signal` the name of what interrupted it, `note` what a reader of a recording should
     know. `options` are those that name other files than the project's, and `own` says that the snapshot is its own.
-    `failure` is what went wrong after the command, which is told with all the rest.
+    `failure` is what went wrong after the command, which is told with all the rest. `unasked` are items of
+    upstream.allow that the rules' other hosts will need.
     """
 
     mode: Mode
@@ -72,6 +74,7 @@ class RunReport:
     options: tuple[str, ...] = ()
     own: bool = True
     failure: HermitError | None = None
+    unasked: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -110,6 +113,7 @@ class RunReport:
             "unanswered": [_as_json(trouble) for trouble in self.troubles],
             "snapshot": snapshot,
             "note": self.note,
+            "to_open": list(self._to_open()[1]),
             "log": str(self.log) if self.log else None,
             "next": self.next_step(),
             **({"error": str(self.failure), "hint": self.failure.hint} if self.failure else {}),
@@ -122,9 +126,9 @@ class RunReport:
         if any(reason.startswith(Reason.UNOBSERVED.value) for reason in reasons):
             return f"hermit store fill    (or record again: {self.again(Mode.RECORD)})"
         if any(reason.startswith((Reason.NO_RULE.value, Reason.AMBIGUOUS.value)) for reason in reasons):
-            return "hermit rules suggest    (shows the fewest rules that admit what was refused)"
+            return "hermit rules suggest    (shows the fewest rules that admit what was refused; --write adds them)"
         failed = [trouble for trouble in broken if trouble.outcome is Outcome.FAILED]
-        if reasons and self.mode is Mode.HERMETIC and not any(trouble.hint for trouble in failed):
+        if self._to_open()[1] or (reasons and self.mode is Mode.HERMETIC and not any(t.hint for t in failed)):
             return self.again(Mode.RECORD)
         # What the store could not give is no matter for a recording: it says itself what mends it.
         if hint := next((trouble.hint for trouble in (*failed, *broken) if trouble.hint), None):
@@ -136,6 +140,11 @@ class RunReport:
     def again(self, mode: Mode) -> str:
         """Give the command line that does it again."""
         return shlex.join(["hermit", "run", "--mode", mode.value, *self.options, "--", *self.command])
+
+    def _to_open(self) -> tuple[Path, list[str]]:
+        """Give the user's settings file and what in it would have opened the addresses that were refused."""
+        found = openings.gathered(trouble.hint for trouble in self.troubles)
+        return found or (Path(), [])
 
     def say(self) -> None:
         """Tell it to people."""
@@ -161,8 +170,20 @@ class RunReport:
             say(f"  {self.note}")
         if self.log:
             say_styled(f"  log: {self.log}", "dim")
+        self._say_to_open()
         if step := self.next_step():
             say(f"  next: {step}")
+
+    def _say_to_open(self) -> None:
+        """Say once, for all refused addresses, which lines of the user's own open them."""
+        file, items = self._to_open()
+        if not items:
+            return
+        first, *lines = openings.told(file, items, self.unasked).split("\n")
+        say("  addresses outside of the public internet are opened by your own settings alone;")
+        say(f"  {first}")
+        for line in lines:  # as they stand in the file, so that they can be pasted
+            say(line)
 
     def say_ending(self) -> None:
         """Say how the command ended."""
@@ -222,7 +243,8 @@ def _say_trouble(trouble: Trouble) -> None:
     times = f" ({trouble.times} times)" if trouble.times > 1 else ""
     say_styled(f"  {trouble.outcome.value}: {trouble.method} {trouble.url}{times}", "bad" if trouble.broken else "dim")
     say(f"      {trouble.reason}")
-    _say_hint(trouble.hint)
+    if openings.read(trouble.hint) is None:  # what opens addresses is told once for all of them
+        _say_hint(trouble.hint)
 
 
 def _say_hint(hint: str | None) -> None:

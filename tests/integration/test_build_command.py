@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,6 +222,17 @@ def test_a_request_that_the_snapshot_lacks_ends_it_with_3(project: BuildProject)
     assert "next: hermit build --mode record" in stderr
 
 
+def test_a_proxy_that_cannot_start_says_why_and_nothing_else_is_said(project: BuildProject) -> None:
+    """It has waited for its orders, and is through before the cell has started."""
+    project.spec(f"fetch {project.url('/file')}")
+    project.run("--mode", "record")
+    shutil.rmtree(Path(os.environ["XDG_DATA_HOME"], "hermit/store"))
+    stderr = project.run("--mode", "hermetic", "--quiet", status=3)[1]
+    assert stderr.startswith("hermit: in pool ")
+    assert "nobody has observed the answer" in stderr
+    assert left_behind() == []
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -230,11 +242,11 @@ def test_a_request_that_the_snapshot_lacks_ends_it_with_3(project: BuildProject)
         (None, "hermit init"),
     ],
 )
-def test_a_wrong_spec_ends_it_with_2_and_starts_nothing(project: BuildProject, spec: str | None, said: str) -> None:
+def test_a_wrong_spec_ends_it_with_2_and_leaves_nothing(project: BuildProject, spec: str | None, said: str) -> None:
     if spec is not None:
         (project.root / ".hermit/build.yaml").write_text(spec)
     assert said in project.run(status=2)[1]
-    assert not (state() / "runs").exists()
+    assert not list((state() / "runs").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -426,6 +438,36 @@ def test_a_killed_hermit_leaves_no_process_and_the_next_build_clears_up(project:
     assert eventually(lambda: not alive(started))
     project.spec({"run": "true"})
     project.run()
+    assert left_behind() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("mode", ["record", "hermetic"])
+def test_what_ends_it_while_it_looks_at_the_source_ends_the_proxy_that_waits(
+    project: BuildProject, mode: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks a git that does not stop talking."""
+    (project.root / ".git").mkdir()
+    git = tmp_path / "bin/git"
+    git.parent.mkdir()
+    git.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nwhile echo; do sleep 0.05; done 2>/dev/null\n")
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    project.spec({"run": "true"})
+    process = project.start("--mode", mode)
+    assert eventually((tmp_path / "asked").exists)
+    started = below(process.pid)
+    assert len(started) > 1  # git, and the proxy
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert eventually(lambda: not alive(started))
+    if number == signal.SIGKILL:
+        git.unlink()
+        (project.root / ".git").rmdir()
+        project.run()
+    else:
+        assert process.returncode == 1
+        assert f"interrupted by {number.name}" in stderr
     assert left_behind() == []
 
 

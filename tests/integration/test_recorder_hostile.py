@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import socket
 import threading
@@ -437,8 +436,7 @@ async def _full(run: Recording, full: threading.Event, monkeypatch: pytest.Monke
     drain = connection.drain_writers
 
     async def telling() -> None:
-        writer = connection.transports[connection.client].writer
-        assert isinstance(writer, asyncio.StreamWriter)
+        writer = connection._corks[connection.client]._writer
         if writer.transport.get_write_buffer_size() > writer.transport.get_write_buffer_limits()[1]:
             full.set()
         await drain()

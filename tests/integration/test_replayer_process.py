@@ -67,7 +67,7 @@ def test_connect_is_never_called(project: Project, tmp_path: Path, monkeypatch: 
         command, _ = traced(tmp_path, *arguments)
         return real(command, **keywords)  # type: ignore[call-overload,no-any-return]  # as process.py calls it
 
-    monkeypatch.setattr("hermit_proxy.run.process.subprocess.Popen", spawn)
+    monkeypatch.setattr("hermit_proxy.run.spawning.subprocess.Popen", spawn)
     with Replaying(project) as replaying:
         assert replaying.get("/a").body == b"recorded"
         assert replaying.get("/nowhere").status == 403

@@ -17,13 +17,21 @@ ERRNO = 0x00050000
 
 # linux/filter.h; offsets into struct seccomp_data. Both machines are little-endian, so the low word of an
 # argument comes first. The arguments judged here are ints to the kernel: it drops the high word as well.
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _KEEP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
 
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: not vsock, not packet, not bluetooth
-# Of these families: TCP, UDP, ICMP, MPTCP, and all that netlink has (1 to 22). The kernel loads a module for any other
-# that a socket is asked for, SCTP and L2TP among them, whoever asks.
-PROTOCOLS = (*range(23), 58, 262)
+NETLINK = 16
+# Streams, datagrams, raw, packets in order (local sockets only). Not DCCP, which is asked for by its type as well as by
+# its protocol, and not the type by which the kernel gives a packet socket for AF_INET.
+TYPES = (1, 2, 3, 5)
+_TYPE_BITS = 0xF  # the others say non-blocking and close-on-exec
+# TCP, UDP, ICMP, MPTCP. The kernel loads a module for any other that a socket is asked for, SCTP and L2TP among them,
+# whoever asks.
+PROTOCOLS = (0, 1, 6, 17, 58, 262)
+# Routes and addresses, which every resolver asks for. The others are the kernel's own business, or load modules for
+# whoever asks (sock_diag, generic). "No such protocol" is what a kernel without audit says, so useradd(8) goes on.
+NETLINK_PROTOCOLS = (0,)
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both put keystrokes into the terminal of the caller's caller
 TIOCSETD = 0x5423  # loads modules as well: line disciplines, for modems
@@ -95,7 +103,8 @@ def program(machine: str | None = None) -> bytes:
         lines += _refuse(calls[call], errno.EPERM)
     for call in ("socket", "socketpair"):
         lines += _refuse_unless(calls[call], 0, FAMILIES, errno.EAFNOSUPPORT)
-    lines += _refuse_unless(calls["socket"], 2, PROTOCOLS, errno.EPROTONOSUPPORT)
+        lines += _guarded(calls[call], 1, [Instruction(_KEEP_BITS, _TYPE_BITS), *_unless(TYPES, errno.ESOCKTNOSUPPORT)])
+    lines += _protocols(calls["socket"])
     lines += _refuse_when(calls["ioctl"], 1, (TIOCSTI, TIOCLINUX, TIOCSETD), errno.EPERM)
     for call in ("clone", "unshare"):
         lines += _refuse_bit(calls[call], 0, CLONE_NEWUSER, errno.EPERM)
@@ -121,9 +130,25 @@ def _guarded(call: int, argument: int, tests: list[Instruction]) -> list[Instruc
     return [Instruction(_EQUAL, call, no=len(body)), *body]
 
 
-def _refuse_unless(call: int, argument: int, allowed: Collection[int], number: int) -> list[Instruction]:
+def _unless(allowed: Collection[int], number: int) -> list[Instruction]:
     tests = [Instruction(_EQUAL, value, yes=len(allowed) - index) for index, value in enumerate(allowed)]
-    return _guarded(call, argument, [*tests, _refusal(number)])
+    return [*tests, _refusal(number)]
+
+
+def _refuse_unless(call: int, argument: int, allowed: Collection[int], number: int) -> list[Instruction]:
+    return _guarded(call, argument, _unless(allowed, number))
+
+
+def _protocols(call: int) -> list[Instruction]:
+    """Judge the protocol, whose numbers mean something else for netlink."""
+    for_netlink, for_others = (
+        [Instruction(_LOAD, _ARGUMENTS + 8 * 2), *_unless(allowed, errno.EPROTONOSUPPORT)]
+        for allowed in (NETLINK_PROTOCOLS, PROTOCOLS)
+    )
+    return [
+        *_guarded(call, 0, [Instruction(_EQUAL, NETLINK, no=len(for_netlink)), *for_netlink]),
+        *_guarded(call, 0, [Instruction(_EQUAL, NETLINK, yes=len(for_others)), *for_others]),
+    ]
 
 
 def _refuse_when(call: int, argument: int, refused: Collection[int], number: int) -> list[Instruction]:

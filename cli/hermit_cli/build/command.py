@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hermit_cli import interrupts, output, runs
 from hermit_cli.project import Project, find_project
 from hermit_proxy.errors import ExitCode, UsageError
+from hermit_proxy.run.spawning import Spawned, spawned
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.build.order import Order
@@ -79,6 +80,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def main(args: argparse.Namespace) -> int:
     """Build it and give the exit code."""
     options = read_options(args)
+    runs.sweep(os.environ)
+    with (
+        interrupts.raised() as again,
+        runs.run_folder(os.environ) as rundir,
+        # First of all: it imports for as long as we do, and two can at a time.
+        spawned(options.mode, rundir, os.environ) as proxy,
+    ):
+        options, source, plan = _looked_at(options)
+        report = _build(options, _order(options, source, plan, rundir), proxy, again)
+        network = str(options.project.network.resolve())
+        runs.write_result(rundir, {"snapshot": network, **report.result()})
+    if options.json:
+        output.print_json(report.to_json())
+    elif not options.quiet or report.exit_code is not ExitCode.DONE:
+        report.say()
+    return int(report.exit_code)
+
+
+def _looked_at(options: Options) -> tuple[Options, Source, Plan]:
+    """Look at the project and tell what is built; raise UsageError before anything is."""
+    from hermit_cli.build.artifacts import check_folder  # noqa: PLC0415  see above
+
+    if options.out is not None:
+        check_folder(options.out)
     source, plan = look_at(options.project)
     if options.step is not None:
         whole, plan = plan, plan.upto(options.step)
@@ -90,22 +115,11 @@ def main(args: argparse.Namespace) -> int:
         from hermit_cli.build.report import say_beginning  # noqa: PLC0415  see above
 
         say_beginning(options.mode, source, plan)
-    runs.sweep(os.environ)
-    with interrupts.raised() as again, runs.run_folder(os.environ) as rundir:
-        report = _build(options, source, plan, rundir, again)
-        network = str(options.project.network.resolve())
-        runs.write_result(rundir, {"snapshot": network, **report.result()})
-    if options.json:
-        output.print_json(report.to_json())
-    elif not options.quiet or report.exit_code is not ExitCode.DONE:
-        report.say()
-    return int(report.exit_code)
+    return options, source, plan
 
 
 def read_options(args: argparse.Namespace) -> Options:
     """Check the command line against what is there; raise UsageError."""
-    from hermit_cli.build.artifacts import check_folder  # noqa: PLC0415  see above
-
     folder = args.path or Path.cwd()
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}", hint="hermit build [PATH]")
@@ -116,7 +130,6 @@ def read_options(args: argparse.Namespace) -> Options:
     if mode == "auto":
         mode = "hermetic" if project.is_recorded and not args.refresh else "record"
     out = (args.out or project.hermit_dir / "out").absolute()
-    check_folder(out)
     runs.check_copy(args.log)
     return Options(
         project=project,
@@ -159,25 +172,26 @@ def look_at(project: Project) -> tuple[Source, Plan]:
     return source, plan(spec, facts)
 
 
-def _build(options: Options, source: Source, plan: Plan, rundir: Path, raise_again: Callable[[], None]) -> BuildReport:
+def _build(options: Options, order: Order, proxy: Spawned, raise_again: Callable[[], None]) -> BuildReport:
+    from hermit_cli.build.beforehand import check_rules  # noqa: PLC0415  see above
     from hermit_cli.build.conductor import conduct  # noqa: PLC0415  see above
     from hermit_cli.build.outcome import Outcome  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.snapshot.tree import read_tree  # noqa: PLC0415  see above
 
-    order = _order(options, source, plan, rundir)
     old = None
     if order.mode is Mode.RECORD:
+        check_rules(order.proxy)
         old = read_tree(options.project.network)
-        asks = any(step.network == "proxy" for step in plan.steps)
+        asks = any(step.network == "proxy" for step in order.plan.steps)
         if asks and not options.project.rules.exists() and not options.quiet:
             output.say_styled(f"hermit: there is no {options.project.rules}, so every request will be refused", "warn")
     began = time.monotonic()
     try:
-        built = conduct(order)
+        built = conduct(order, proxy)
     finally:
         raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
-        log = runs.keep_log(rundir, options.log)
+        log = runs.keep_log(order.rundir, options.log)
     outcome = Outcome(order, built, time.monotonic() - began, log)
     if options.silent and (built.status or built.failure):
         _say_last_lines(built.last_lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from hermit_proxy.run.ca import RunCA
 from hermit_proxy.run.control import Message
 from hermit_proxy.run.process import ProxyProcess
 from hermit_proxy.run.session import Counts
+from hermit_proxy.run.spawning import Spawned
 from hermit_proxy.store.open import open_store
 from hermit_steps.plan import PlannedStep
 from hermit_workers.buildview import APT_DATES_OFF, Facts, build_environment
@@ -42,16 +42,17 @@ _GRACE = 10.0
 _TIMED_OUT = 124  # as timeout(1) tells it
 
 
-def conduct(order: Order) -> Built:
-    """Run a build to its end; raise HermitError where it could not be run."""
-    return asyncio.run(_Conductor(order).run())
+def conduct(order: Order, spawned: Spawned) -> Built:
+    """Run a build to its end with the proxy that waits for it; raise HermitError where it could not be run."""
+    return asyncio.run(_Conductor(order, spawned).run())
 
 
 class _Conductor:
     """States: preparing -> in a step <-> between steps -> taking -> over; interrupts lead to over from everywhere."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, spawned: Spawned) -> None:
         self._order = order
+        self._spawned = spawned
         self._progress = Progress(order.mode.value, quiet=order.quiet)
         self._cell: SandboxCell | None = None
         self._proxy: ProxyProcess | None = None
@@ -96,7 +97,12 @@ class _Conductor:
         with Library.of(order.environment).use(image):
             authority = RunCA.create(order.proxy.clock, run=order.rundir.name)
             proxy = await ProxyProcess.start(
-                order.mode, order.proxy, order.rundir, on_event=self._on_event, ca=authority
+                order.mode,
+                order.proxy,
+                order.rundir,
+                on_event=self._on_event,
+                ca=authority,
+                spawned=self._spawned,
             )
             self._proxy = proxy
             try:
@@ -112,8 +118,9 @@ class _Conductor:
         stays = False
         try:
             wire = Wire(hermetic=order.mode is Mode.HERMETIC)
-            listener, _ = await both(self._filled(cell, image, authority, wire), proxy.ready())
-            with listener:
+            # Not together with what follows: a proxy that cannot start may say so before there is a cell to end.
+            with await cell.start() as listener:
+                await both(self._put(cell, image, authority, wire), proxy.ready())
                 proxy.listen(listener)
             await self._with_printing(cell, proxy, wire)
             await cell.stop()
@@ -126,18 +133,12 @@ class _Conductor:
         else:
             await to_the_end(order.kept.remove())
 
-    async def _filled(self, cell: SandboxCell, image: Image, authority: RunCA, wire: Wire) -> socket.socket:
-        """Start the cell and put everything in, while the proxy starts; give the socket for the proxy."""
+    async def _put(self, cell: Cell, image: Image, authority: RunCA, wire: Wire) -> None:
+        """Put everything in, while the proxy starts."""
         order = self._order
-        listener = await cell.start()
-        try:
-            self._progress.begin("putting the source in")
-            await put_own(cell, image, authority, wire, order.source.epoch)
-            self._source = await put_source(cell, order.source, order.plan.top, order.rundir)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
+        self._progress.begin("putting the source in")
+        await put_own(cell, image, authority, wire, order.source.epoch)
+        self._source = await put_source(cell, order.source, order.plan.top, order.rundir)
 
     @property
     def _leaves(self) -> bool:

@@ -16,6 +16,7 @@ _HASHES = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 _SKIP_WORKTREE = 1 << 14
 _EXTENDED = 1 << 14
 _OWNER = 1000
+_BRANCHES = "refs/heads/"
 _LONGEST_NAME = 0xFFF
 # `[user@]host:path`, ssh's short form; a path of this machine has a slash before its first colon.
 _SHORT = re.compile(r"(?:[^@/:\s]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!//)[^\s@]+")
@@ -36,12 +37,13 @@ class Head:
 
 def read_head(repository: Repository) -> Head | None:
     """Read it; None where there is no commit yet."""
-    commit = repository.line("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    # Not by `git show`: it runs gpg.program, whatever that is, where the settings want signatures shown.
+    epoch, _, commit = repository.line("rev-list", "--max-count=1", "--timestamp", "HEAD", "--").partition(" ")
     if not commit:
         return None
-    epoch = int(repository.ask("show", "--no-patch", "--format=%ct", commit))
-    branch = repository.line("symbolic-ref", "--quiet", "--short", "HEAD")
-    return Head(commit, branch, max(0, epoch), clean_url(repository.line("config", "--get", "remote.origin.url")))
+    ref = repository.line("symbolic-ref", "--quiet", "HEAD")
+    branch = ref.removeprefix(_BRANCHES) if ref.startswith(_BRANCHES) else ""
+    return Head(commit, branch, max(0, int(epoch)), clean_url(repository.settings.get("remote.origin.url", "")))
 
 
 def clean_url(url: str) -> str:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hermit_cli import runs
+from hermit_cli.build.comparison import Identity, compare
 from hermit_cli.build.order import Built, Order
-from hermit_cli.build.report import BuildReport, Identity, compare
+from hermit_cli.build.report import BuildReport
 from hermit_cli.interrupts import InterruptedRunError
 from hermit_cli.recording import write_snapshot
-from hermit_cli.summary import Recorded, note_on_recording, troubles_of
+from hermit_cli.summary import Recorded, Trouble, note_on_recording, troubles_of
 from hermit_proxy.errors import HermitError
+from hermit_proxy.rules.file import Action, load_rules
 from hermit_proxy.run.events import read_log
+from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.snapshot.model import Snapshot
+from hermit_proxy.store.open import open_store
+from hermit_proxy.upstream import guard, openings
 
 _A_PART = "the snapshot is as it was: only a whole build writes one"
+_LOOK_UP = 3.0  # seconds, for the hosts of all rules
 _NOTHING = "the build asked for nothing, and its snapshot says so: a hermetic build refuses every request"
 
 
@@ -76,13 +82,18 @@ class Outcome:
         unanswered = built.counts["refused"] or built.counts["failed"]
         identity = Identity(built.source, f"sha256:{hashlib.sha256(order.plan.to_json()).hexdigest()}", built.image)
         steps_log = order.rundir / runs.STEPS_NAME
+        troubles = troubles_of(read_log(log)) if unanswered and log else ()
+        project, commit = str(order.project), order.plan.facts.commit
+        compared = (
+            compare(built.artifacts, identity, _earlier(), project=project, commit=commit) if built.artifacts else None
+        )
         return BuildReport(
             mode=order.mode,
             command=command,
             status=built.status,
             seconds=self.seconds,
             counts=built.counts,
-            troubles=troubles_of(read_log(log)) if unanswered and log else (),
+            troubles=troubles,
             log=log,
             signal=built.signal,
             recorded=self.recorded,
@@ -92,14 +103,44 @@ class Outcome:
             planned=built.planned,
             artifacts=built.artifacts,
             out=order.out if built.artifacts else None,
-            comparison=compare(built.artifacts, identity, _earlier()) if built.artifacts else None,
+            comparison=compared,
             identity=identity,
-            commit=order.plan.facts.commit,
+            commit=commit,
             changes=order.source.changes,
             steps_log=steps_log if steps_log.exists() else None,
             kept=built.kept,
             project=order.project,
+            unasked=_unasked(troubles, order.proxy),
+            was=_in_store(compared.before[0], order.proxy) if compared and compared.before else None,
         )
+
+
+def _unasked(troubles: Iterable[Trouble], proxy: ProxySettings) -> tuple[str, ...]:
+    """Give what upstream.allow will have to open besides, where an address was refused: one round is enough then."""
+    if openings.gathered(trouble.hint for trouble in troubles) is None:
+        return ()
+    try:
+        rules = load_rules(proxy.rules).rules
+        own = guard.own_addresses()
+    except HermitError:  # what was refused is worth telling all the same
+        return ()
+    hosts = [rule.pattern.literal_host for rule in rules if rule.action is not Action.REJECT]
+    allow = guard.parse_allow(proxy.upstream_allow)
+    return tuple(openings.needed(filter(None, hosts), allow, own, seconds=_LOOK_UP))
+
+
+def _in_store(sha256: str, proxy: ProxySettings) -> Path | None:
+    """Give where the store has an earlier artifact; None where it has it no more."""
+    try:
+        store = open_store(proxy.store, environ=os.environ)
+    except HermitError:  # the build has gone well without
+        return None
+    try:
+        return store.path(sha256)
+    except (HermitError, ValueError):
+        return None
+    finally:
+        store.close()
 
 
 def _earlier() -> Iterator[dict[str, Any]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hermit_cli.build.artifacts import Artifact
+from hermit_cli.build.comparison import Comparison, Identity, say_comparison
 from hermit_cli.build.source import Source
+from hermit_cli.build.submodules import unfetched
 from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
 from hermit_cli.summary import RunReport, status_as_text, told_of_counts
 from hermit_cli.table import counted
@@ -45,36 +47,11 @@ class StepDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Is what a build is made of: the same three digests (`sha256:<hex>`) are the same build."""
-
-    source: str
-    plan: str
-    image: str
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Is how the artifacts are to those of an earlier build of the same: `when` and `mode` are that build's."""
-
-    when: str
-    mode: str
-    differing: tuple[str, ...]
-    missing: tuple[str, ...]
-    added: tuple[str, ...]
-
-    @property
-    def same(self) -> bool:
-        """Tell whether they are the same, byte for byte."""
-        return not (self.differing or self.missing or self.added)
-
-
-@dataclass(frozen=True, slots=True)
 class BuildReport(RunReport):
     """Is one build as it ended.
 
     `command` are the arguments that name the project; `steps` those that were begun, of `planned`; `kept` is the size
-    in bytes of what --keep left.
+    in bytes of what --keep left; `was` is where the first artifact that differs lies as it was before.
     """
 
     steps: tuple[StepDone, ...] = ()
@@ -88,13 +65,14 @@ class BuildReport(RunReport):
     steps_log: Path | None = None
     kept: int | None = None
     project: Path | None = None
+    was: Path | None = None
 
     def result(self) -> dict[str, Any]:
         """Give what is remembered of a build: with it a later one can tell whether it made the same."""
         build = {
             "project": str(self.project),
             "commit": self.commit,
-            "identity": _identity(self.identity),
+            "identity": self.identity and self.identity.to_json(),
             "artifacts": None if self.artifacts is None else {kept.path: kept.sha256 for kept in self.artifacts},
         }
         return {**RunReport.result(self), "build": build}
@@ -106,13 +84,14 @@ class BuildReport(RunReport):
             "project": str(self.project),
             "commit": self.commit,
             "changes": self.changes,
-            "identity": _identity(self.identity),
+            "identity": self.identity and self.identity.to_json(),
             "steps": [step.to_json() for step in self.steps],
             "planned": self.planned,
             "artifacts": None if self.artifacts is None else [_artifact(kept) for kept in self.artifacts],
             "out": str(self.out) if self.out else None,
-            "same": compared and compared.same,
-            "compared_with": compared and {"time": compared.when, "mode": compared.mode},
+            "same": compared.same if compared and not compared.changed else None,
+            "compared_with": compared
+            and {"time": compared.when, "mode": compared.mode, "changed": list(compared.changed)},
             "differing": list(compared.differing + compared.missing + compared.added) if compared else [],
             "kept": self.kept,
             "steps_log": str(self.steps_log) if self.steps_log else None,
@@ -170,32 +149,10 @@ class BuildReport(RunReport):
         if len(self.artifacts) > _SHOWN:
             say(f"    … and {len(self.artifacts) - _SHOWN} more, see SHA256SUMS there")
         if self.comparison:
-            _say_comparison(self.comparison)
-
-
-def compare(
-    artifacts: Iterable[Artifact], identity: Identity, earlier: Iterable[Mapping[str, Any]]
-) -> Comparison | None:
-    """Compare with the last build of the same source, plan and image; None where there was none.
-
-    `earlier` are results of builds, the last one first, each with the `time` that its run began.
-    """
-    now = {kept.path: kept.sha256 for kept in artifacts}
-    for result in earlier:
-        build = result.get("build")
-        if not isinstance(build, dict) or build.get("identity") != _identity(identity):
-            continue
-        before = build.get("artifacts")
-        if not isinstance(before, dict) or result.get("exit_code") != ExitCode.DONE:
-            continue
-        return Comparison(
-            when=str(result.get("time", "")),
-            mode=str(result.get("mode", "")),
-            differing=tuple(sorted(path for path in now.keys() & before.keys() if now[path] != before[path])),
-            missing=tuple(sorted(before.keys() - now.keys())),
-            added=tuple(sorted(now.keys() - before.keys())),
-        )
-    return None
+            say_comparison(self.comparison)
+            if self.was and self.out:
+                now = self.out / self.comparison.differing[0]
+                say(f"    how: {shlex.join(['diffoscope', str(self.was), str(now)])}")
 
 
 def say_beginning(mode: str, source: Source, plan: Plan) -> None:
@@ -210,7 +167,7 @@ def say_beginning(mode: str, source: Source, plan: Plan) -> None:
     else:
         what.append(", nothing committed yet")
     say("".join([*what, f"; {counted(len(plan.steps), 'step')} in {plan.image}"]))
-    for note in source.notes:
+    for note in (*source.notes, *unfetched(source, plan)):
         say_styled(f"  {note}", "warn")
 
 
@@ -222,21 +179,6 @@ def say_step(done: StepDone) -> None:
     told += [bytes_as_text(fetched["bytes"])] if fetched.get("bytes") else []
     told += [f"{bytes_as_text(done.dropped)} of output dropped (limits.output)"] if done.dropped else []
     say_styled(f"  {', '.join(told)}", "dim" if not done.status else "bad")
-
-
-def _say_comparison(compared: Comparison) -> None:
-    build = f"the {compared.mode} build of {compared.when}"
-    if compared.same:
-        say_styled(f"  the same, byte for byte, as of {build}", "good")
-        return
-    say_styled(f"  NOT the same as of {build}, from the same source, steps and image", "warn")
-    for what, paths in (("differs", compared.differing), ("is gone", compared.missing), ("is new", compared.added)):
-        for path in paths[:_SHOWN]:
-            say(f"    {what}: {path}")
-
-
-def _identity(identity: Identity | None) -> dict[str, str] | None:
-    return asdict(identity) if identity else None
 
 
 def _artifact(kept: Artifact) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from hermit_proxy.errors import UsageError
 
 # What git runs over contents, by attributes: without them contents count as they lie there (gitattributes(5)).
 _NO_FILTER = {"clean": "", "smudge": "", "process": "", "required": "false"}
-_PROMISED = r"^remote\..*\.promisor$"
 SUBMODULE = 0o160000
 
 
@@ -32,10 +31,10 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """Is a work tree of git's; `top` is its top folder."""
+    """Is a work tree of git's; `top` is its top folder, `settings` are all that hold in it (of several the last)."""
 
     top: Path
-    _settings: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def around(cls, folder: Path) -> Self | None:
@@ -47,11 +46,11 @@ class Repository:
         except git.GitError as error:
             raise refused(error) from error
         found = cls(Path(os.fsdecode(top)))
-        return cls(found.top, found.without_filters())
+        return cls(found.top, found._read_settings())
 
     def ask(self, *arguments: str, given: bytes = b"") -> bytes:
         """Run git in the work tree and give what it says; raise GitError with its words where it fails."""
-        return git.ask(self.top, *arguments, given=given, settings=self._settings)
+        return git.ask(self.top, *arguments, given=given, settings=self.without_filters())
 
     def line(self, *arguments: str) -> str:
         """Give the one line that git says, or nothing where it fails: there is no such thing."""
@@ -88,11 +87,13 @@ class Repository:
         command = ("pack-objects", "--revs", "--indexed-objects", "--quiet", "--delta-base-offset", "--window=0")
         given = "".join(f"{oid}\n" for oid in oids).encode()
         objects = folder, self.top / self.line("rev-parse", "--git-path", "objects")
-        git.ask(self.top, *command, str(folder / "pack/pack"), given=given, settings=self._settings, objects=objects)
+        git.ask(
+            self.top, *command, str(folder / "pack/pack"), given=given, settings=self.without_filters(), objects=objects
+        )
 
     def check_whole(self, commit: str) -> None:
         """Raise UsageError for a partial clone that lacks something of a commit's history: nothing is fetched here."""
-        if not self.line("config", "--get-regexp", _PROMISED):
+        if not any(name.startswith("remote.") and name.endswith(".promisor") for name in self.settings):
             return
         listed = self.ask("rev-list", "--objects", "--indexed-objects", "--missing=print", commit)
         missing = sum(entry.startswith(b"?") for entry in listed.splitlines())
@@ -110,9 +111,13 @@ class Repository:
     def without_filters(self) -> dict[str, str]:
         """Give the settings that turn off every filter that the repository or its user has."""
         found: dict[str, str] = {}
-        for name in self.paths("config", "-z", "--name-only", "--list"):
+        for name in self.settings:
             kind, _, rest = name.partition(".")
             driver, dot, _ = rest.rpartition(".")
             if kind == "filter" and dot:
                 found |= {f"filter.{driver}.{key}": value for key, value in _NO_FILTER.items()}
         return found
+
+    def _read_settings(self) -> dict[str, str]:
+        listed = (entry.partition("\n") for entry in self.paths("config", "-z", "--list"))
+        return {name: value for name, _, value in listed}

@@ -79,6 +79,7 @@ def read_options(args: argparse.Namespace) -> Options:
 
 
 def _visit(options: Options, rundir: Path) -> Visit:
+    from hermit_cli.build.beforehand import check_rules  # noqa: PLC0415  see above
     from hermit_cli.build.command import look_at  # noqa: PLC0415  see above
     from hermit_cli.build.kept import Kept  # noqa: PLC0415  see above
     from hermit_cli.build.limits import limits_for  # noqa: PLC0415  see above
@@ -96,9 +97,12 @@ def _visit(options: Options, rundir: Path) -> Visit:
     what = f"what the step {about.step!r} of {about.when} left" if about else f"a fresh cell with {source.top.name}"
     network = f"network: proxy ({mode.value})" if options.network == "proxy" else "no network"
     output.say(f"hermit shell: {what}; {network}")
+    proxy = proxy_settings(project, settings, rules=project.rules, network=project.network)
+    if mode is Mode.RECORD and options.network == "proxy":
+        check_rules(proxy)
     return Visit(
         mode=mode,
-        proxy=proxy_settings(project, settings, rules=project.rules, network=project.network),
+        proxy=proxy,
         rundir=rundir,
         project=project.root,
         source=source,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hermit_cli import git
 from hermit_cli.output import print_json, say
 from hermit_cli.project import Project, find_project
-from hermit_proxy.errors import ExitCode, UsageError
+from hermit_proxy.errors import ExitCode, HermitError, UsageError
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.init.finding import Found, Registry
@@ -21,9 +21,11 @@ if TYPE_CHECKING:  # a wrong command line should not pay for the rest
 
 _DESCRIPTION = """\
 Look at a project and write a first .hermit/build.yaml (what the build does) and .hermit/rules.yaml (whom it may ask),
-for you to read and mend. Nothing of the project is run; its tools are asked which registries they use."""
+for you to read and mend. Nothing of the project is run; its tools are asked which registries they use, and the
+resolver whether a recording may reach them."""
 _BY_HAND = "write .hermit/build.yaml by hand (docs/spec.md of Hermit), or an executable script .hermit/build"
 _SCRIPTED = "hermit build, which runs the script .hermit/build; hermit rules suggest then proposes the rules"
+_LOOK_UP = 3.0  # seconds, for all hosts together
 _FORCE_HELP = "write files anew that are there"
 
 
@@ -90,6 +92,8 @@ def _report(project: Project, *, force: bool, dry: bool) -> Report:
     spec, rules = _files(project)
     texts = {spec: spec_text(found, environment), rules: rules_text(found, registries)}
     kept = tuple(path for path in texts if path.exists() and not force)
+    read = _read_rules(texts[rules])
+    settings, to_open = _to_open(read)
     return Report(
         root=project.root,
         found=found,
@@ -99,9 +103,25 @@ def _report(project: Project, *, force: bool, dry: bool) -> Report:
         kept=kept,
         # What is written here has to be read by who reads it later; a mistake shows before anything is written.
         spec=read_spec(texts[spec].encode(), spec),
-        rules=_read_rules(texts[rules]),
+        rules=read,
         dry=dry,
+        settings=settings,
+        to_open=to_open,
     )
+
+
+def _to_open(rules: Rules) -> tuple[Path, tuple[str, ...]]:
+    """Give the user's settings file and what a recording under these rules will want in it."""
+    from hermit_proxy.settings import config_dir, load_settings  # noqa: PLC0415  see above
+    from hermit_proxy.upstream import guard, openings  # noqa: PLC0415  see above
+
+    file = config_dir(os.environ) / "config.yaml"
+    hosts = [host for rule in rules.rules if (host := rule.pattern.literal_host)]
+    try:
+        allow, own = load_settings(None, os.environ).allow, guard.own_addresses()
+    except HermitError:  # the build tells it
+        return file, ()
+    return file, tuple(openings.needed(hosts, allow, own, seconds=_LOOK_UP))
 
 
 def _read_rules(text: str) -> Rules:

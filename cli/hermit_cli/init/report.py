@@ -11,12 +11,16 @@ from typing import Any
 from hermit_cli.init.finding import Found, Registry
 from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.rules.file import Rules
+from hermit_proxy.upstream import openings
 from hermit_steps.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Is what was found and done: `texts` are all files by path, of which `written` are new and `kept` were there."""
+    """Is what was found and done: `texts` are all files by path, of which `written` are new and `kept` were there.
+
+    `to_open` are items of upstream.allow that hosts of the rules want, in the user's own `settings`.
+    """
 
     root: Path
     found: Found
@@ -27,6 +31,8 @@ class Report:
     spec: Spec
     rules: Rules
     dry: bool = False
+    settings: Path = Path()
+    to_open: tuple[str, ...] = ()
 
     def say(self) -> None:
         """Print it for people."""
@@ -39,6 +45,10 @@ class Report:
             *_rows("look at", self.looks()),
         ]
         tell("\n".join(aligned(rows)))
+        if self.to_open:
+            first, lines = openings.told(self.settings, self.to_open).split("\n", 1)
+            tell(f"  hosts outside of the public internet are opened by your own settings alone;\n  {first}")
+            tell(lines)  # as they stand in the file, so that they can be pasted
         tell(f"  next: {self.next()}")
 
     def looks(self) -> list[str]:
@@ -65,6 +75,7 @@ class Report:
             ],
             "unused": list(self.found.unused),
             "look": self.looks(),
+            "to_open": list(self.to_open),
             "written": [] if self.dry else [str(path) for path in self.written],
             "kept": [str(path) for path in self.kept],
             "files": {str(path): text for path, text in self.texts.items()},

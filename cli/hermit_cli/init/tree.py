@@ -56,6 +56,11 @@ class Tree:
         """Tell whether there is such a folder."""
         return (self.root / self.folder / name).is_dir()
 
+    def is_empty(self, name: str) -> bool:
+        """Tell whether there is such a folder with nothing in it; one out of the project is none."""
+        path = self.root / self.folder / name
+        return path.is_dir() and path.resolve().is_relative_to(self.root) and not os.listdir(path)
+
     def executable(self, name: str) -> bool:
         """Tell whether there is such a file and it may be run."""
         return self.has(name) and os.access(self.root / self.folder / name, os.X_OK)

@@ -13,14 +13,16 @@ from typing import Any, Protocol
 from mitmproxy import flow as flows
 from mitmproxy import options, tls
 from mitmproxy.connection import Connection, ConnectionState, Server
-from mitmproxy.proxy import commands, events, layers, mode_specs, server_hooks
+from mitmproxy.proxy import commands, events, layer, mode_specs, server_hooks
 from mitmproxy.proxy.server import ConnectionIO, LiveConnectionHandler
 
 from hermit_proxy.recorder.budget import Budget
 from hermit_proxy.recorder.chain import Chain
+from hermit_proxy.recorder.corked import CorkedWriter
 from hermit_proxy.recorder.dialer import DialError, Streams
 from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.recorder.exchange import Exchanges
+from hermit_proxy.recorder.inplace import ConnectionContext, Next
 from hermit_proxy.recorder.strict_http import MAX_UNREAD, StrictHttp1Server
 
 # Seconds without a byte in either direction.
@@ -29,6 +31,8 @@ _READ = 1 << 18
 _WRITE_BUFFER = 1 << 20
 # What may come from upstream between the pieces of a body that reach the client: heads, chunk sizes, TLS.
 _MAX_OVERHEAD = 1 << 20
+# Where a request ends the layers are left: those that a client sends at once must not be answered inside each other.
+_ENDS = frozenset({"response", "http_connect_error"})
 
 
 class Gate(Protocol):
@@ -83,11 +87,14 @@ class RecorderConnection(LiveConnectionHandler):
         self._budget = budget
         self._dial = dial
         self._endpoints: dict[Connection, TlsEndpoint] = {}
+        self._corks: dict[Connection, CorkedWriter] = {}
         self._readers: list[StrictHttp1Server] = []
         self._overhead = 0
         self._resumed = asyncio.Event()
         self.timeout_watchdog.timeout = _IDLE_SECONDS
-        self.layer = layers.modes.HttpProxy(self.layer.context)
+        self._begun: dict[commands.StartHook, Awaitable[None]] = {}
+        self._inner: layer.Layer | None = None
+        self.layer = Next(ConnectionContext(self.client, opts, self))
 
     def register(self, reader: StrictHttp1Server) -> None:
         """Take a reader of requests on this connection: the outer one, then the one inside the tunnel."""
@@ -97,6 +104,10 @@ class RecorderConnection(LiveConnectionHandler):
         """Take our end of a TLS connection, which knows whether the peer has said its last word."""
         self._endpoints[connection] = endpoint
 
+    def endpoint(self, connection: Connection) -> TlsEndpoint | None:
+        """Give our end of a TLS connection to upstream."""
+        return self._endpoints.get(connection)
+
     def delivered(self) -> None:
         """Learn that a piece of an answer has come through."""
         self._overhead = 0
@@ -104,13 +115,33 @@ class RecorderConnection(LiveConnectionHandler):
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Run the addons; whatever one of them raises ends the request, and with it the connection."""
         with self.timeout_watchdog.disarm():
-            (data,) = hook.args()
             try:
-                await self._addons.call(hook)
+                await (self._begun.pop(hook, None) or self._addons.call(hook))
             except Exception as error:  # noqa: BLE001  fail closed, whatever it was
-                self._crash(f"{type(error).__name__} in the hook `{hook.name}`", error)
-                self._stop(data)
+                self._fault(hook, error)
             self._wake()
+
+    def run(self, hook: commands.StartHook) -> bool:
+        """Run the addons up to the first that has to be waited for, and tell whether there is none."""
+        if hook.name in _ENDS:
+            return False
+        try:
+            rest = self._addons.start(hook)
+        except Exception as error:  # noqa: BLE001  as above
+            self._fault(hook, error)
+            return True
+        if rest is not None:
+            self._begun[hook] = rest
+        return rest is None
+
+    def tunnelled(self, inner: layer.Layer) -> None:
+        """Have all that comes from now on go to the layer inside of the tunnel."""
+        self._inner = inner
+
+    def _fault(self, hook: commands.StartHook, error: Exception) -> None:
+        (data,) = hook.args()
+        self._crash(f"{type(error).__name__} in the hook `{hook.name}`", error)
+        self._stop(data)
 
     def _stop(self, data: object) -> None:
         """Make sure that what a hook was asked about does not happen."""
@@ -190,6 +221,7 @@ class RecorderConnection(LiveConnectionHandler):
         assert io.writer is not None  # noqa: S101  both callers have set it
         if isinstance(io.writer, asyncio.StreamWriter):
             io.writer.transport.set_write_buffer_limits(_WRITE_BUFFER)
+            io.writer = self._corks[connection] = CorkedWriter(io.writer)  # type: ignore[assignment]  # what is called it has
         if connection is self.client:
             io.reader = GatedReader(io.reader, self._client_gate, lambda _size: None, lambda: None)  # type: ignore[assignment]  # read is all that is called
         else:
@@ -200,6 +232,7 @@ class RecorderConnection(LiveConnectionHandler):
             await super().handle_connection(connection)
         finally:
             self._endpoints.pop(connection, None)
+            self._corks.pop(connection, None)
             if connection is self.client:
                 self._budget.keep(self.client.id, 0)
             self._wake()
@@ -207,6 +240,10 @@ class RecorderConnection(LiveConnectionHandler):
     async def server_event(self, event: events.Event) -> None:
         """Let the layers work, then look again at who may read."""
         await super().server_event(event)
+        if self._inner is not None:
+            self.layer, self._inner = self._inner, None
+        for cork in self._corks.values():
+            cork.flush()
         self._wake()
 
     def _wake(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from hermit_proxy.recorder.lookups import Lookups, Resolve, resolve
-from hermit_proxy.upstream import guard
+from hermit_proxy.upstream import guard, openings
 
 # Seconds. An address that does not answer must leave time for the next one before clients give up (60 s in most).
 _RESOLVE_SECONDS = 20.0
@@ -65,8 +65,9 @@ class Dialer:
 
     async def _dial(self, host: str, port: int) -> Streams:
         addresses = await self._addresses(host, port)
-        own = self.own()
-        for address in addresses:
+        closed = [address for address in addresses if not self.allow.admits(host, port, address)]
+        own = self.own() if closed else frozenset()  # the kernel is asked: only where it decides
+        for address in closed:
             reason = guard.refusal(address, self.allow, own, host=host, port=port)
             if reason is not None:
                 raise DialError(f"{host}: {reason}", refused=True, hint=self._opening(address, host, port))
@@ -74,21 +75,8 @@ class Dialer:
 
     def _opening(self, address: guard.Address, host: str, port: int) -> str | None:
         """Give the lines that open an address, to be pasted as they are; None where none do."""
-        own = self.own()
-        for name in (host, str(address)):  # a name does not open everything that its address does
-            opened = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-            try:
-                allow = guard.parse_allow([opened])
-            except ValueError:  # an IPv4 address in IPv6 clothes
-                continue
-            if guard.refusal(address, allow, own, host=host, port=port) is None:
-                break
-        else:
-            return None
-        if opened.startswith("["):  # YAML would see a list
-            opened = f'"{opened}"'
-        where = self.settings_file or "~/.config/hermit/config.yaml"
-        return f"upstream.allow opens it; in {where}:\nupstream:\n  allow: [{opened}]"
+        item = openings.item_for(address, host, port, self.own())
+        return None if item is None else openings.hint(self.settings_file or "~/.config/hermit/config.yaml", item)
 
     async def _addresses(self, host: str, port: int) -> list[guard.Address]:
         try:

@@ -19,15 +19,30 @@ _SCRATCH = memoryview(bytearray(_READ))
 class TlsEndpoint:
     """Is one end of a TLS connection, with the part of `OpenSSL.SSL.Connection` that mitmproxy's TLSLayer calls."""
 
-    def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None) -> None:
-        """Take the context; `server_hostname` is the name (or literal address) to send and to verify."""
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        """Take the context; `server_hostname` is the name (or literal address) to send and to verify.
+
+        `session` is of an earlier connection to the same name, which was verified: resumed, it is not verified again.
+        """
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname, session=session
         )
         self._closed_by_peer = False
         self._encrypted: deque[bytes] = deque()
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """Give what another connection to the same server may go on with; copied at each call."""
+        return self._tls.session
 
     @property
     def closed_by_peer(self) -> bool:

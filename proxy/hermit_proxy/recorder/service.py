@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -103,6 +104,7 @@ class RecorderService(Service):
             for_host=LeafContexts(authority),
             alarm=self.fail,
         )
+        gc.freeze()  # What is here now stays: going over the imports again and again would hold up every client.
 
     async def _stop(self, grace: float) -> None:
         if self._recorder is not None:

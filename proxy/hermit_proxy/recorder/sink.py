@@ -83,13 +83,14 @@ class Sink:
         """Tell whether `room` would wait."""
         return not self._room.is_set()
 
-    async def commit(self) -> Body:
-        """Finish the body and give its digest and size; raise what the store raised."""
+    async def commit(self, thd_then: Callable[[Body], T]) -> T:
+        """Finish the body, and give what `thd_then` makes of it in the pool; raise what the store or that raised."""
         await self._empty.wait()
         if self.error is not None:
             raise self.error
         self._dropped = True
-        return await self._loop.run_in_executor(self._pool, self._thd_commit, b"".join(self._gathered))
+        # In one go: a thread that comes back to the event loop and is sent out again waits for the interpreter twice.
+        return await self._loop.run_in_executor(self._pool, self._thd_commit, b"".join(self._gathered), thd_then)
 
     def drop(self) -> None:
         """Have nothing of the body kept; after a commit it does nothing."""
@@ -146,10 +147,10 @@ class Sink:
             self._writer = self._open_writer()
         return self._writer
 
-    def _thd_commit(self, rest: bytes) -> Body:
+    def _thd_commit(self, rest: bytes, thd_then: Callable[[Body], T]) -> T:
         with self._thd_writer() as writer:
             writer.write(rest)
-            return writer.commit()
+            return thd_then(writer.commit())
 
     def _thd_abort(self) -> None:
         # The pump may be at work; it stops at the next chunk, and whoever comes last aborts.

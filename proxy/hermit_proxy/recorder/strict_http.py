@@ -7,18 +7,20 @@ from typing import Any, Protocol
 
 import h11
 from mitmproxy.connection import ConnectionState
+from mitmproxy.http import Request
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
-from mitmproxy.proxy.layers.http._base import HttpEvent
-from mitmproxy.proxy.layers.http._events import ResponseProtocolError
-from mitmproxy.proxy.layers.http._http1 import Http1Server, TBodyReader
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseProtocolError
+from mitmproxy.proxy.layers.http._http1 import Http1Server, TBodyReader, make_body_reader
 
 from hermit_proxy.recorder.answers import plain_answer
 from hermit_proxy.recorder.budget import SMALL
 from hermit_proxy.recorder.exchange import Problem
 from hermit_proxy.recorder.head import MAX_HEAD, BadHeadError, Head, Tunnel, read_head
+from hermit_proxy.recorder.inplace import Stream
 
 # What may lie unread before the next request is looked at: more, and the client's connection is not read on.
 MAX_UNREAD = 256 * 1024
@@ -104,27 +106,33 @@ class StrictHttp1Server(Http1Server):
         return self._observer.body_limit(self.conn.id) if reading and self._announced is None else size
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
-        """Read a head once it is whole, strictly first."""
-        if isinstance(event, events.DataReceived):
-            self._skip_empty_line()
-            raw = bytes(self.buf)[: MAX_HEAD + 4]
-            end = raw.find(b"\r\n\r\n")
-            tunnel = self._tunnel()
-            try:
-                if end < 0:
-                    _check_unfinished(raw)
-                    return
-                head = read_head(raw[:end], tunnel)
-                announced = _check_readable(raw[:end])
-            except BadHeadError as error:
-                problem = self._observer.head_refused(self.conn.id, tunnel, raw, error)
-                yield commands.SendData(self.conn, plain_answer(problem))
-                yield commands.CloseConnection(self.conn)
-                self.state = self.done
+        """Read a head once it is whole, strictly first; mitmproxy gets what its own reader makes of the same octets."""
+        if not isinstance(event, events.DataReceived):
+            yield from super().read_headers(event)
+            return
+        self._skip_empty_line()
+        raw = bytes(self.buf)[: MAX_HEAD + 4]
+        end = raw.find(b"\r\n\r\n")
+        tunnel = self._tunnel()
+        try:
+            if end < 0:
+                _check_unfinished(raw)
                 return
-            self._body_bytes, self._announced, self._streamed = 0, announced, head.internal
-            self._observer.head_read(self.conn.id, head)
-        yield from super().read_headers(event)
+            head = read_head(raw[:end], tunnel)
+            self.request, announced = _read(raw[:end])
+        except BadHeadError as error:
+            problem = self._observer.head_refused(self.conn.id, tunnel, raw, error)
+            yield commands.SendData(self.conn, plain_answer(problem))
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            return
+        self.buf.maybe_extract_at_most(end + 4)
+        self._body_bytes, self._announced, self._streamed = 0, announced, head.internal
+        self._observer.head_read(self.conn.id, head)
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, announced == 0))
+        self.body_reader = make_body_reader(announced)
+        self.state = self.read_body
+        yield from self.state(event)
 
     @property  # type: ignore[override]  # it is called as h11's readers are
     def body_reader(self) -> BodyReader:
@@ -181,6 +189,15 @@ class StrictHttp1Server(Http1Server):
         self.state = self.done
 
 
+class StrictHttpLayer(HttpLayer):
+    """Is mitmproxy's HTTP layer, whose requests have their hooks run in place."""
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        """Begin a request."""
+        stream = self.streams[stream_id] = Stream(self.context.fork(), stream_id)
+        yield from self.event_to_child(stream, events.Start())
+
+
 def strict_layer(
     context: Context, mode: HTTPMode, observer: Observer, register: Callable[[StrictHttp1Server], None]
 ) -> HttpLayer:
@@ -188,7 +205,7 @@ def strict_layer(
 
     HttpLayer keeps a connection that is there before it starts, which mitmproxy's own client replay relies on.
     """
-    http = HttpLayer(context, mode)
+    http = StrictHttpLayer(context, mode)
     http.connections[context.client] = StrictHttp1Server(context.fork(), observer, register)
     return http
 
@@ -202,10 +219,11 @@ def _check_unfinished(raw: bytes) -> None:
         raise BadHeadError(400, "not HTTP")
 
 
-def _check_readable(raw: bytes) -> int | None:
-    """Give the size of the body as the head says it, None for chunks."""
-    # What mitmproxy cannot read it answers with a page of its own, and nobody would hear of the request.
+def _read(raw: bytes) -> tuple[Request, int | None]:
+    """Give the request as mitmproxy reads it, and the size of its body as the head says it, None for chunks."""
+    # What it cannot read it would answer with a page of its own, and nobody would hear of the request.
     try:
-        return http1.expected_http_body_size(http1.read_request_head(raw.split(b"\r\n")))
+        request = http1.read_request_head(raw.split(b"\r\n"))
+        return request, http1.expected_http_body_size(request)
     except ValueError as error:
         raise BadHeadError(400, f"a request line or header that cannot be recorded: {error}") from error

@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import h11
+from mitmproxy import http
 from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers import tls as tls_layers
 from mitmproxy.proxy.layers.http._http1 import Http1Client, TBodyReader
+
+from hermit_proxy.recorder.inplace import ServerTLS
 
 
 class TrailerDropper:
@@ -44,5 +48,12 @@ class LenientHttp1Client(Http1Client):
 
 
 def install() -> None:
-    """Have mitmproxy's HTTP layers make this reader: they take theirs by its name, and offer no choice."""
+    """Have mitmproxy's HTTP layers make this reader and our TLS: they take theirs by its name, and offer no choice."""
     http_layers.Http1Client = LenientHttp1Client  # type: ignore[attr-defined]  # imported there, not declared
+    tls_layers.ServerTLSLayer = ServerTLS  # type: ignore[misc]  # as above
+    # mitmproxy has it looked at the type of every field of every message, where Python runs without -O.
+    http.MessageData.__post_init__ = _nothing  # type: ignore[method-assign]  # dataclasses call it by its name
+
+
+def _nothing(_message: http.MessageData) -> None:
+    """Check nothing: what mitmproxy's own readers make has the types that they say."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ def main(argv: list[str]) -> int:
     control_fd, rundir = int(argv[1]), Path(argv[3])
     exit_with_parent(control_fd)
     harden()
+    gc.disable()  # Nearly all that is made while a run is loaded stays; `run` enables it when that is done.
     # Only its supervisor ends it in order, by the control socket; a signal ends it at once, and is seen as such.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:

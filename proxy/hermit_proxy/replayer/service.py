@@ -12,8 +12,9 @@ from typing import Any
 
 import uvloop
 
-from hermit_proxy.errors import HermitError
+from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode
+from hermit_proxy.replayer.ahead import Ahead
 from hermit_proxy.replayer.connection import Connection
 from hermit_proxy.replayer.front import Front
 from hermit_proxy.replayer.hardening import forbid_connections
@@ -42,11 +43,13 @@ class Replayer:
         self._executor = ThreadPoolExecutor(_THREADS, "store")
         self._contexts = Contexts(ca)
         self._front = Front(session, ca.cert_pem, self._executor, self._limits)
+        self._ahead = Ahead(session.store, session.snapshot.unordered())
         self._server = Server(self._connect, limit=self._limits.connections, sweep=self._limits.sweep)
 
     async def listen(self, sock: socket.socket) -> None:
         """Accept clients on a listening socket, which belongs to the replayer from now on."""
         await self._server.listen(sock)
+        self._ahead.start()
 
     async def drain(self, grace: float = _GRACE) -> None:
         """Accept no more, wait for answers under way, hang up on the rest."""
@@ -55,6 +58,7 @@ class Replayer:
 
     async def close(self) -> None:
         """Hang up and let go of everything; closing twice is safe."""
+        self._ahead.stop()
         await self._server.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self.session.close()
@@ -80,7 +84,8 @@ class Supervised:
         self._control.start()
         self._control.ready()
         code = await self._ended
-        await asyncio.sleep(_LAST_WORD)
+        if code != ExitCode.DONE:  # a supervisor that has read `finished` waits for nothing but the end
+            await asyncio.sleep(_LAST_WORD)
         return code
 
     async def on_listen(self, sock: socket.socket) -> None:
@@ -118,7 +123,8 @@ def run(control_fd: int, rundir: Path) -> int:
     ca = load_authority(rundir)
     session = Session.load(rundir, Mode.HERMETIC)
     forbid_connections(session.settings.store)
-    gc.freeze()  # What is here now stays: going over a large snapshot again and again would hold up every client.
+    gc.freeze()  # Going over a large snapshot again and again would hold up every client.
+    gc.enable()
 
     async def _serve() -> int:
         replayer = Replayer(session, ca)

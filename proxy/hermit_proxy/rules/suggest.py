@@ -19,6 +19,8 @@ _MAX_FOLDERS = 4
 # What Target.path_as_slashes reads as a slash.
 _ENCODED = re.compile(r"%(?:25)*(?:2F|5C)")
 _ENCODED_RUN = re.compile(rf"/*(?:{_ENCODED.pattern}/*)+")
+# What lies below a package's name in registries of npm and in module proxies of Go: one package leads to the next.
+_OF_PACKAGE = re.compile(r"/(?:-|@v|@latest)(?:/|\Z)")
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -113,11 +115,17 @@ def _wanted(event: RequestEvent, rules: Rules) -> _Refused | None:
 
 
 def _clusters(authority: str, refused: list[_Refused]) -> list[tuple[str, list[_Refused]]]:
-    """Cut one host's requests into few groups, each with the expression for its paths."""
+    """Cut one host's requests into few groups, each with the expression for its paths.
+
+    They are one group where more than a few folders are asked, or where the folders are packages: a rule for each of
+    those would have to be written anew with every dependency.
+    """
     by_folder: dict[str, list[_Refused]] = defaultdict(list)
     for one in refused:
         by_folder[one.target.path_as_slashes.split("/")[1]].append(one)
-    if len(by_folder) > _MAX_FOLDERS:
+    at_top = {one.target.path for one in refused if one.target.path.count("/") == 1}
+    packages = len(at_top) > 1 or any(_OF_PACKAGE.search(one.target.path) for one in refused)
+    if len(by_folder) > (1 if packages else _MAX_FOLDERS):
         return [("/.*", refused)]
     return [(_expression(authority, members), members) for _, members in sorted(by_folder.items())]
 

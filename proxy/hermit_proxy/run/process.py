@@ -6,8 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,22 +18,16 @@ from hermit_proxy.run.ca import CA_CERT, CA_KEY, RunCA
 from hermit_proxy.run.control import Channel, Message
 from hermit_proxy.run.session import Counts
 from hermit_proxy.run.settings import ProxySettings
+from hermit_proxy.run.spawning import ERRORS, Spawned, spawn
 
 __all__ = ["CA_CERT", "CA_KEY", "ProxyDiedError", "ProxyProcess", "ProxySettings"]
 
 OnEvent = Callable[[Message], None]
 
-ERRORS = "proxy.err"
 # How long a proxy may take to wind up after "finish" (it waits 5 s for answers), to go then, and to go when hung up on.
 _FINISH_GRACE = 15.0
 _LEAVE_GRACE = 5.0
 _STOP_GRACE = 2.0
-_MODULES = {Mode.RECORD: "hermit_proxy.recorder", Mode.HERMETIC: "hermit_proxy.replayer"}
-# All that a proxy sees of the environment: where the user's things are, and how texts are spelled.
-_ENVIRONMENT = (
-    "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "USER",
-    "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
-)  # fmt: skip
 
 
 class ProxyDiedError(HermitError):
@@ -49,22 +41,23 @@ class ProxyProcess:
     soon as the process is gone, with its exit status (negative: the signal); it is never an exception.
     """
 
-    def __init__(self, popen: subprocess.Popen[bytes], sock: socket.socket, rundir: Path, on_event: OnEvent) -> None:
-        """Take a process that was just spawned; `start` is the way to get one."""
+    def __init__(self, spawned: Spawned, rundir: Path, on_event: OnEvent) -> None:
+        """Take a process that was spawned for a run which is written down, and have it begin; `start` does both."""
         loop = asyncio.get_running_loop()
         self.rundir = rundir
         self.counts = Counts()
         self.died: asyncio.Future[int] = loop.create_future()
         self._loop = loop
-        self._popen = popen
+        self._popen = spawned.popen
         self._on_event = on_event
         self._error: HermitError | None = None
         self._expected = False
         self._ready: asyncio.Future[None] = loop.create_future()
         self._waiting: dict[str, deque[asyncio.Future[Message]]] = {}
-        self._channel = Channel(sock, self._packet, self._hangup)
-        self._pidfd = os.pidfd_open(popen.pid)
+        self._channel = Channel(spawned.sock, self._packet, self._hangup)
+        self._pidfd = os.pidfd_open(spawned.popen.pid)
         self._channel.start()
+        self._channel.send({"op": "begin"})
         loop.add_reader(self._pidfd, self._gone)
 
     @classmethod
@@ -77,22 +70,18 @@ class ProxyProcess:
         on_event: OnEvent | None = None,
         ca: RunCA | None = None,
         environ: Mapping[str, str] | None = None,
+        spawned: Spawned | None = None,
     ) -> Self:
-        """Spawn a proxy for a run whose files live in `rundir` (mode 0700, made if it is missing).
+        """Have a proxy begin with a run whose files live in `rundir` (mode 0700, made if it is missing).
 
-        Writes settings and the run's certificate authority (one for `settings.clock` if none is given) into
-        `rundir`. Returns at once; `ready` waits for the proxy to have read its rules and snapshot.
+        `spawned` is one that was spawned for this mode and folder before; else one is spawned now. Writes settings and
+        the run's certificate authority (one for `settings.clock` if none is given) into `rundir`. Returns at once;
+        `ready` waits for the proxy to have read its rules and snapshot.
         """
         _prepare(rundir, settings, ca)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            popen = _spawn(mode, rundir, theirs.fileno(), os.environ if environ is None else environ)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        return cls(popen, ours, rundir, on_event or (lambda _event: None))
+        if spawned is None:
+            spawned = spawn(mode.value, rundir, os.environ if environ is None else environ)
+        return cls(spawned, rundir, on_event or (lambda _event: None))
 
     @property
     def pid(self) -> int:
@@ -221,25 +210,6 @@ def _prepare(rundir: Path, settings: ProxySettings, ca: RunCA | None) -> None:
     authority = ca if ca is not None else RunCA.create(settings.clock, run=rundir.name)
     _write(rundir / CA_CERT, authority.cert_pem, 0o644)
     _write(rundir / CA_KEY, authority.key_pem, 0o600)
-
-
-def _spawn(mode: Mode, rundir: Path, control_fd: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    kept = {name: environ[name] for name in _ENVIRONMENT if name in environ}
-    errors = os.open(rundir / ERRORS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-m", _MODULES[mode], "--control-fd", str(control_fd), "--run", str(rundir)],
-            stdin=subprocess.DEVNULL,
-            stdout=errors,
-            stderr=errors,
-            pass_fds=[control_fd],
-            cwd="/",
-            env=kept,
-            # Ctrl-C is for the command in the foreground; the proxy goes when its supervisor does.
-            process_group=0,
-        )
-    finally:
-        os.close(errors)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

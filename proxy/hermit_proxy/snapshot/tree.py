@@ -60,7 +60,8 @@ def write_tree(
     """Make the folder hold this snapshot, in one step; tell whether it differs from before.
 
     Files whose entries stay are not rewritten. Where an entry differs and `time` (seconds since the epoch) is
-    given, `recorded` beside the folder gets it; a snapshot without entries is this time alone. With `base`, what the
+    given, `recorded` beside the folder gets it, and where there is none yet; a snapshot without entries is this time
+    alone. With `base`, what the
     caller read before, a folder that somebody changed since is left alone and HermitError raised. Raise InputError
     where the folder holds what read_tree refuses, HermitError where another writer holds it, OSError where the disk
     fails.
@@ -77,8 +78,10 @@ def write_tree(
             )
         new_bytes = _new_bytes(snapshot, old, old_bytes)
         differs = set(snapshot.unordered()) != before
-        if not differs and (len(snapshot) or (time is not None and recorded.read(network_dir.parent) is not None)):
-            time = None  # it tells when the entries last changed; where there are none, that somebody looked
+        if not differs and time is not None and recorded.read(network_dir.parent) is not None:
+            # It tells when the entries last changed; where there are none, that somebody looked. There is none beside
+            # entries where a first recording was cut off after the files.
+            time = None
         if time is not None and old_bytes:
             # Before the files: a crash between the two leaves a clock that is late for the old
             # record, which the next recording mends; the other way round nothing would.
@@ -89,7 +92,7 @@ def write_tree(
         if time is not None and not old_bytes:
             # The first time after the files: alone it would say that nothing is needed.
             recorded.write(network_dir.parent, time)
-        return differs or time is not None
+        return differs or (time is not None and not len(snapshot))
 
 
 def migrate_tree(network_dir: Path, *, scheme: str = "https") -> tuple[str, ...]:

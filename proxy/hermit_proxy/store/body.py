@@ -163,6 +163,10 @@ class Store(Protocol):
         """
         ...
 
+    def hash_ahead(self, sha256: str) -> None:
+        """Hash a body that this machine has, so that `open_body` need not; what is wrong with it `open_body` tells."""
+        ...
+
     def has(self, sha256: str) -> bool:
         """Tell whether there is a body of that name, unverified and fast."""
         ...

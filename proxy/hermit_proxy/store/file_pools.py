@@ -33,11 +33,18 @@ class FilePools:
 
     def observe(self, pool: str, observation: Observation) -> None:
         """Add or replace the observer's line; the file is replaced in one step."""
-        folder = self._folder(pool)
         place = self._place(pool, observation.entry_id)
-        for made in (folder, folder / "observations", place.parent):
-            made.mkdir(mode=0o700, exist_ok=True)
-        with locked(folder / "lock"):
+        try:
+            self._observe(pool, observation, place)
+        except FileNotFoundError:
+            # Nearly always all of them are there, and each look is a turn at the interpreter's lock.
+            for made in (self._folder(pool), self._folder(pool) / "observations", place.parent):
+                made.mkdir(mode=0o700, exist_ok=True)
+            self._observe(pool, observation, place)
+        self._flusher.add(place)
+
+    def _observe(self, pool: str, observation: Observation, place: Path) -> None:
+        with locked(self._folder(pool) / "lock"):
             known = self.observations(pool, observation.entry_id)
             lines = [o.to_json() for o in known if o.observer != observation.observer]
             file = Unfinished(self._tmp)
@@ -46,7 +53,6 @@ class FilePools:
                 file.publish(place, mode=0o600)
             finally:
                 file.drop()
-        self._flusher.add(place)
 
     def observations(self, pool: str, entry_id: str) -> tuple[Observation, ...]:
         """Read an entry's file; a symbolic link is not followed and vouches for nothing."""

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,6 +29,7 @@ from hermit_proxy.store.file_pagecache import read_cached
 from hermit_proxy.store.file_pools import FilePools
 from hermit_proxy.store.file_writer import GATHER, FileWriter
 from hermit_proxy.store.flusher import Flusher
+from hermit_proxy.store.folders import make_folder, refuse_foreign, refuse_link
 from hermit_proxy.store.observation import Observation
 from hermit_proxy.store.unfinished import Unfinished, locked, sweep_unfinished
 from hermit_proxy.store.verdicts import Verdicts
@@ -54,7 +55,7 @@ class FileStore:
         self._flusher = Flusher()
         with self._translated("opening it"):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_foreign(self.root)
+            refuse_foreign(self.root)
             for name in ("bodies", "tmp", "aside", "pools"):
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
         self._pools = FilePools(self.root / "pools", self._tmp, self._flusher)
@@ -82,6 +83,10 @@ class FileStore:
         folder = f"{self._bodies}/{check_digest(sha256)[:2]}"  # Path objects would be a tenth of the time.
         data = None if os.path.islink(folder) else read_cached(f"{folder}/{sha256}", size, _READ)
         return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
+
+    def hash_ahead(self, sha256: str) -> None:
+        """Hash the file if this process has not; a wrong one stays where it is, for whoever opens it to be told."""
+        self._verdicts.prepare(str(self._place(sha256)), _READ)
 
     def has(self, sha256: str) -> bool:
         """Tell whether a regular file stands in the body's place."""
@@ -192,21 +197,22 @@ class FileStore:
         """Put a body in its place for a writer: from an unfinished file, or from memory where there is none."""
         place = self._place(body.sha256)
         with self._translated(f"body sha256:{body.sha256}"), locked(self._lock, shared=True):
-            place.parent.mkdir(mode=0o700, exist_ok=True)
-            _refuse_link(place.parent)
+            make_folder(place.parent)
             if self._renew(body):
                 return
             if file is None:
-                file = self.unfinished()
+                file = Unfinished(self._tmp, 0o400)
                 try:
                     file.write(data)
                 except BaseException:
                     file.drop()
                     raise
             try:
-                if place.is_dir() and not place.is_symlink():  # Nothing of ours, and a file cannot replace it.
+                try:
+                    file.publish(place, mode=0o400)
+                except IsADirectoryError:  # Nothing of ours, and a file cannot replace it.
                     self._aside.take(place)
-                file.publish(place, mode=0o400)
+                    file.publish(place, mode=0o400)
             except BaseException:
                 file.drop()
                 raise
@@ -246,7 +252,7 @@ class FileStore:
         place = self._place(sha256)
         with self._translated(f"body sha256:{sha256}"):
             try:
-                _refuse_link(place.parent)
+                refuse_link(place.parent)
                 before = os.lstat(place)
             except FileNotFoundError:
                 raise BodyMissingError(sha256, self.where) from None
@@ -268,12 +274,10 @@ class FileStore:
     def _put_aside(self, sha256: str, bad: os.stat_result, found: str) -> BodyCorruptError:
         """Move what was found bad out of the way, unless a writer has already put a good body there."""
         place = self._place(sha256)
-        try:
-            with locked(self._lock):
-                if os.path.samestat(os.lstat(place), bad):
-                    self._aside.take(place)
-        except OSError:
-            pass  # A store that cannot be written to keeps the file; it is refused at every read all the same.
+        # A store that cannot be written to keeps the file; it is refused at every read all the same.
+        with suppress(OSError), locked(self._lock):
+            if os.path.samestat(os.lstat(place), bad):
+                self._aside.take(place)
         return BodyCorruptError(sha256, str(place), found)
 
     def _place(self, sha256: str) -> Path:
@@ -285,16 +289,3 @@ class FileStore:
             yield
         except OSError as error:
             raise storage_error(error, f"store {self.where}: {doing}") from error
-
-
-def _refuse_link(folder: Path) -> None:
-    if stat.S_ISLNK(os.lstat(folder).st_mode):
-        raise StoreError(f"a symbolic link stands in place of the store's folder {folder}")
-
-
-def _refuse_foreign(root: Path) -> None:
-    found = os.stat(root)
-    if found.st_uid not in {0, os.geteuid()} and os.geteuid():
-        raise StoreError(f"the store {root} belongs to another user (uid {found.st_uid})")
-    if found.st_mode & 0o022:
-        raise StoreError(f"other users may write to the store {root}", hint=f"chmod go-w {root}")

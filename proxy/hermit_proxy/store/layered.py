@@ -123,6 +123,10 @@ class LayeredStore:
         """Give the local copy if it is in memory."""
         return self._local.read_at_once(sha256, size)
 
+    def hash_ahead(self, sha256: str) -> None:
+        """Hash the local copy, if there is one."""
+        self._local.hash_ahead(sha256)
+
     def has(self, sha256: str) -> bool:
         """Tell whether either layer has the body."""
         return self._local.has(sha256) or self._remote.has(sha256)

@@ -25,11 +25,11 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 class Unfinished:
     """Is a file that nobody reads yet: its writer holds a lock on it until it is published or dropped."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the file, mode 0600, in a folder of the same file system as its later place."""
+    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+        """Make the file in a folder of the same file system as its later place."""
         while True:
             path = folder / secrets.token_hex(16)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(fd).st_nlink:
@@ -43,6 +43,7 @@ class Unfinished:
             os.close(fd)
         self.path = path
         self._fd = fd
+        self._mode = mode
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data."""
@@ -52,7 +53,8 @@ class Unfinished:
 
     def publish(self, place: Path, *, mode: int) -> None:
         """Move the file to its place in one step, replacing what is there."""
-        os.fchmod(self._fd, mode)
+        if mode != self._mode:
+            os.fchmod(self._fd, mode)
         os.rename(self.path, place)
         self._close()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
 _Identity = tuple[int, int, int, int, int]
 # File times move with the kernel's tick (at most 10 ms): a file that changed so recently could change again unseen.
@@ -55,6 +57,16 @@ class Verdicts:
                 self._known.popitem(last=False)
         return digest
 
+    def prepare(self, place: str, flags: int) -> None:
+        """Compute the digest of a file that is opened with `flags`, right or wrong; pass over what cannot be read."""
+        with suppress(OSError):
+            fd = os.open(place, flags)
+            try:
+                if stat.S_ISREG(os.fstat(fd).st_mode):
+                    self.digest(fd)
+            finally:
+                os.close(fd)
 
-def _identity(stat: os.stat_result) -> _Identity:
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+def _identity(found: os.stat_result) -> _Identity:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -54,10 +55,13 @@ _LAST_32_BITS = tuple(
     ipaddress.IPv6Network(form)
     for form in ("::ffff:0:0/96", "::ffff:0:0:0/96", "::/96", "64:ff9b::/96", "64:ff9b:1::/48")
 )
+# Addresses whose range is remembered: a build asks few hosts, and npm's makes a connection for each request.
+_KNOWN = 1024
 # RFC 5214: under any prefix the interface part is [0200]:5efe and an IPv4 address.
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
+@lru_cache(_KNOWN)
 def refused_range(address: Address) -> Range | None:
     """Find the refused range that an address lies in; None for an address of the public internet."""
     for refused in REFUSED:

@@ -350,6 +350,7 @@ _rows(
     build_raw=("opens raw sockets for IP, ICMP, packets", f"{_NINE}, and NET_RAW is none of them; {_FILTER}"),
     build_families=("opens sockets of twelve other families: vsock, XDP, crypto, Bluetooth, TIPC", _FILTER),
     build_protocols=("asks for protocols that are modules of the kernel: SCTP, DCCP, L2TP, UDP-Lite", _FILTER),
+    build_netlink=("speaks netlink to audit, generic, sock_diag, netfilter and nine others", _FILTER),
     build_abstract=("connects to abstract sockets of the host and of another build", _NAMESPACE),
     build_unix=("connects to named sockets of the host", _TREE),
     build_wire=("gives lo an address, stops it, makes an interface, a route or a tunnel", _NINE),
@@ -394,6 +395,10 @@ _rows(
     build_descriptors=(
         "goes up from each inherited descriptor, and looks for a socket among them",
         "all but three are closed (`sandbox/namespaces/launch.py`)",
+    ),
+    build_descriptors_on_their_way=(
+        "sends as many descriptors as it may and receives none, so that the kernel lets no cell's root send any",
+        "a holder may have more on their way than what it starts (`namespaces/launch.py`)",
     ),
     build_bubblewrap=("overwrites bubblewrap through /proc/1/exe, and follows its root", _UNMAPPED),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.integration.hostile import features
 from tests.integration.hostile.bastion import barred
 from tests.integration.hostile.rows import attack
 
@@ -73,9 +74,9 @@ def test_a_build_gives_a_terminal_no_other_line_discipline() -> None:
 
 @attack("build-secret-memory")
 def test_a_build_has_no_memory_that_is_in_no_account() -> None:
-    barred("secret")
+    barred("secret", needs=features.secret_memory)
 
 
 @attack("build-handles")
 def test_a_build_opens_no_namespace_of_the_host_by_its_handle() -> None:
-    barred("handle")
+    barred("handle", needs=features.namespace_handles)

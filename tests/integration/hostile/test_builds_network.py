@@ -60,3 +60,8 @@ def test_a_build_does_not_listen_in_the_proxys_place() -> None:
 @attack("build-protocols")
 def test_a_build_has_no_kernel_module_loaded_by_the_protocol_that_it_asks_for() -> None:
     barred("protocol")
+
+
+@attack("build-netlink")
+def test_a_build_speaks_to_no_part_of_the_kernel_by_netlink_but_that_for_routes() -> None:
+    barred("netlink")

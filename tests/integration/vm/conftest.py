@@ -1,4 +1,4 @@
-"""Makes the smallest image that boots: Debian's cloud kernel as this machine's apt has it, and busybox."""
+"""Makes a small image that boots: Debian's cloud kernel as this machine's apt has it, and a few of its own programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,20 @@ from tests.unit.workers.vm.conftest import other, short
 
 __all__ = ["image", "other", "place", "short"]
 
-NEEDED = ("libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "nft", "depmod", "busybox", "dpkg-deb")
+NEEDED = (
+    "libvirtd",
+    "virtlogd",
+    "virsh",
+    "qemu-system-x86_64",
+    "nft",
+    "depmod",
+    "busybox",
+    "dpkg-deb",
+    "perl",
+    "setpriv",
+    "prlimit",
+    "ldd",
+)
 _SEARCH = os.defpath + ":/usr/sbin:/sbin"
 _FETCH = """
 package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
@@ -30,7 +43,21 @@ mkdir -p root/bin root/usr/lib root/etc root/dev root/proc root/sys root/run roo
 ln -s usr/lib root/lib
 tar -x -f kernel.tar -C root --keep-directory-symlink ./boot ./lib/modules
 cp "$1" root/bin/busybox
-ln -s busybox root/bin/sh
+# What the agent and a cell's commands need of an image, which every Debian has.
+mkdir -p root/usr/bin root/usr/lib64 root/dev/pts root/home/build
+ln -s usr/lib64 root/lib64
+for program in perl dash tar find xargs cat setpriv prlimit id grep date hostname ls stat sleep ln; do
+    path=$(PATH=/usr/bin:/usr/sbin command -v "$program")
+    for file in "$path" $(ldd "$path" | grep -o '/[^ )]*'); do
+        mkdir -p "root$(dirname "$file")"
+        cp -L "$file" "root$file"
+    done
+done
+base=$(perl -e 'print grep { m{/perl-base$} } @INC')
+cp -r "$base" "root$base"
+ln -s ../usr/bin/dash root/bin/sh
+printf 'root:x:0:0::/root:/bin/sh\nbuild:x:1000:1000::/home/build:/bin/sh\n' >root/etc/passwd
+printf 'root:x:0:\nbuild:x:1000:\n' >root/etc/group
 depmod -b root "$(ls root/lib/modules)"
 printf 'the image' >root/etc/image
 chown 1000:1000 root/build

@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import contenders
+import measure
 import pytest
 
 _SIZE = 40 * 10**6
@@ -32,7 +34,14 @@ def test_processor_time_and_memory_of_children_count(parent: int) -> None:
     assert contenders.proportional(parent) >= _SIZE / 1e6
 
 
+def test_what_a_child_waited_for_a_core_counts(parent: int) -> None:
+    of_each = [int(Path(f"/proc/{one}/schedstat").read_text().split()[1]) for one in measure.descendants(parent)]
+    assert len(of_each) == 2
+    assert contenders.waited(parent) == pytest.approx(sum(of_each) / 1e9)
+
+
 def test_what_has_gone_costs_nothing() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    assert (contenders.busy(process.pid), contenders.resident(process.pid)) == (0.0, 0.0)
+    gone = contenders.busy(process.pid), contenders.resident(process.pid), contenders.waited(process.pid)
+    assert gone == (0.0, 0.0, 0.0)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from hermit_cli.examine import examine
+from hermit_cli.examine import _PACKAGES, examine
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_the_packages_that_are_looked_for_are_those_that_a_user_gets() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert list(_PACKAGES) == sorted(re.split(r"[^a-z0-9-]", name)[0] for name in wanted)
 
 
 @pytest.mark.parametrize(("number", "told"), [(1, ", 1 secret"), (2, ", 2 secrets")])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hermit_proxy.errors import HermitError, NotHermeticError
 from hermit_proxy.policy import Mode
@@ -21,6 +22,8 @@ from hermit_proxy.settings import config_dir, load_settings
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_tree, write_tree
 from hermit_proxy.snapshot.update import updated
+from hermit_proxy.upstream import openings
+from hermit_proxy.upstream.guard import own_addresses
 from hermit_workers.image import listing, tree
 from hermit_workers.image.beside import compared, describe_tree
 from hermit_workers.image.bootstrap import bootstrap
@@ -37,6 +40,7 @@ Progress = Callable[[str], None]
 
 # Whose observations count: images belong to a user and not to a repository.
 POOL = "hermit/images"
+_LOOK_UP = 3.0  # seconds, for the hosts of all archives
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ async def _install(
     except LimitError:
         raise  # whatever was refused before
     except ImageError as error:
-        raise _explained(error, rundir, job) from error
+        raise _explained(error, rundir, job, environ) from error
     finally:
         await proxy.stop()
     if counts.broken or counts.failed:
@@ -154,7 +158,7 @@ def _told(progress: Progress) -> Callable[[Message], None]:
     return on_event
 
 
-def _explained(error: ImageError, rundir: Path, job: Job) -> HermitError:
+def _explained(error: ImageError, rundir: Path, job: Job, environ: Mapping[str, str]) -> HermitError:
     """Say what the proxy refused, where that is why the installer failed."""
     log = rundir / LOG_NAME
     events = [event for event in read_log(log) if event.status >= 400] if log.exists() else []  # noqa: PLR2004  HTTP
@@ -163,7 +167,12 @@ def _explained(error: ImageError, rundir: Path, job: Job) -> HermitError:
         return error
     told = "\n".join(f"  {event.method} {event.url}: {event.reason}" for event in refused[:10])
     kind = NotHermeticError if job.hermetic else ImageError
-    return kind(f"{error}\nwhat was refused:\n{told}", hint=next((e.hint for e in refused if e.hint), error.hint))
+    hint = next((event.hint for event in refused if event.hint), error.hint)
+    if to_open := openings.gathered(event.hint for event in refused):
+        hosts = [urlsplit(suite.uri).hostname or "" for suite in job.sources.suites]
+        allow = load_settings(None, environ).allow
+        hint = openings.told(*to_open, openings.needed(hosts, allow, own_addresses(), seconds=_LOOK_UP))
+    return kind(f"{error}\nwhat was refused:\n{told}", hint=hint)
 
 
 def _keep_record(workshop: Path, job: Job, epoch: int) -> None:

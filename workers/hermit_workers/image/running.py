@@ -61,7 +61,8 @@ class Runner:
 
         The options read the filter and tell of its start as bwrap.init_options do. No descriptor for stdin means an
         empty one. Raises LimitError where it takes too much. Then, and where `until` is done first, the holder's end
-        is the program's; the status is -1 for the latter.
+        is the program's; the status is -1 for the latter. Raises CellError where bubblewrap does not come to start it:
+        that is this machine's doing, and no status of the program's.
         """
         try:
             ended = await self._run(options, argv, on_line, stdin, until)
@@ -97,7 +98,11 @@ class Runner:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
                 return -1, []
-            return await running.child.wait(), reading.result()
+            said = reading.result()
+            if (status := await running.ended()) is None:
+                told = f" (it said: {' '.join(said)})" if said else ""
+                raise CellError(f"bubblewrap does not start {argv[0]}{told}", hint="hermit doctor")
+            return status, said
         finally:
             running.status.close()
             reading.cancel()

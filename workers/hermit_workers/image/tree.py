@@ -67,15 +67,17 @@ async def pack(folder: Path, write: Callable[[bytes], object] = lambda _data: No
 
 
 async def listed(folder: Path) -> tuple[Packed, dict[str, Entry]]:
-    """Pack the tree `root` of a folder for its digest, and list what is in it."""
+    """Pack the tree `root` of a folder for its digest, and list what is in it; raise ImageError where either fails."""
     read, out = os.pipe()
     listing = asyncio.create_task(asyncio.to_thread(_thd_list, read))
     try:
         await _mapped(_PACK, folder, stdout=out)
     finally:
         os.close(out)
-        found = await listing
-    return found
+        packed, found, error = await listing
+    if error is not None:  # and tar has not failed, or that would have been raised
+        raise ImageError(f"what tar says of the tree in {folder} cannot be read: {error}") from error
+    return packed, found
 
 
 async def unpack(archive: IO[bytes], size: int, folder: Path) -> None:
@@ -127,15 +129,18 @@ def _thd_digest(descriptor: int, write: Callable[[bytes], object]) -> Packed:
     return Packed(f"sha256:{sha256.hexdigest()}", size)
 
 
-def _thd_list(descriptor: int) -> tuple[Packed, dict[str, Entry]]:
+def _thd_list(descriptor: int) -> tuple[Packed, dict[str, Entry], tarfile.TarError | None]:
     digesting = _Digesting(descriptor)
     found: dict[str, Entry] = {}
+    wrong = None
     with io.BufferedReader(digesting, _CHUNK) as stream:
-        with contextlib.suppress(tarfile.TarError):  # tar has failed, and tells why
+        try:
             found = read_tar(stream)
+        except tarfile.TarError as error:  # most often tar has failed, and tells why
+            wrong = error
         while stream.read(_CHUNK):  # what fills the last block
             pass
-    return Packed(f"sha256:{digesting.sha256.hexdigest()}", digesting.size), found
+    return Packed(f"sha256:{digesting.sha256.hexdigest()}", digesting.size), found, wrong
 
 
 class _Digesting(io.FileIO):

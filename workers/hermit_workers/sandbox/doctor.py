@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import subprocess
@@ -20,16 +21,30 @@ from hermit_workers.sandbox.namespaces.holder import Holder, Layered
 
 _TRIAL = 10.0
 _NOT_FOUND = "bubblewrap is not installed"
-# A switch that turns user namespaces off for ordinary users: file, what it says then, the command that mends it.
+# A switch that turns user namespaces off: file, what it says then, the command that mends it, whether root is held too.
 _SWITCHES = (
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
-    ("/proc/sys/user/max_user_namespaces", "0", "sudo sysctl -w user.max_user_namespaces=15000"),
+    ("/proc/sys/user/max_user_namespaces", "0", "sysctl -w user.max_user_namespaces=15000", True),
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl -w kernel.unprivileged_userns_clone=1", False),
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
-        "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0    (or an AppArmor profile with `userns,`)",
+        "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0    (or an AppArmor profile with `userns,`)",
+        False,
     ),
 )
+_REFUSED = (
+    "the kernel refuses this process user namespaces (EPERM): it does in every chroot (user_namespaces(7); enter the"
+    " folder by pivot_root in its place, as systemd-nspawn does), and a container's filter of system calls may"
+    " (docker, podman: --security-opt seccomp=unconfined)"
+)
+# Ends with what the kernel says to a new user namespace, far from the statuses that Python has of its own.
+_TRY = """\
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+raise SystemExit(100 + ctypes.get_errno() if libc.unshare(0x10000000) else 0)
+"""
+_STATUS = 100
+_SYSTEMD = Path("/run/systemd/system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +74,18 @@ def _ids() -> Examined:
     try:
         found = idmap.find()
     except CellError as error:
-        return Examined("fail", "cell users", str(error), error.hint)
+        hint = error.hint or ""
+        return Examined("fail", "cell users", str(error), as_root(hint[5:]) if hint.startswith("sudo ") else error.hint)
     missing = [tool for tool in ("newuidmap", "newgidmap") if shutil.which(tool, path=idmap.TOOLS) is None]
     if missing and os.geteuid():
-        return Examined("fail", "cell users", f"{missing[0]} is not installed", "sudo apt-get install uidmap")
+        return Examined("fail", "cell users", f"{missing[0]} is not installed", as_root("apt-get install uidmap"))
     return Examined("ok", "cell users", f"ids {found.users} to {found.users + idmap.COUNT - 1} are the cells' own")
 
 
 def _bubblewrap() -> Examined:
     program = shutil.which("bwrap")
     if program is None:
-        return Examined("fail", "cell programs", _NOT_FOUND, "sudo apt-get install bubblewrap")
+        return Examined("fail", "cell programs", _NOT_FOUND, as_root("apt-get install bubblewrap"))
     said = subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout
     lacking = [option for option in ("--pidns", "--json-status-fd", "--args", "--perms") if option not in said]
     if lacking:
@@ -84,7 +100,7 @@ async def _namespaces() -> Examined:
         holder = await asyncio.wait_for(Holder.open(), _TRIAL)
     except (CellError, TimeoutError) as error:
         own = error.hint if isinstance(error, CellError) and error.hint != "hermit doctor" else None
-        hint = _switch() or own or "docs/environment.md"
+        hint = refused_namespaces() or own or "docs/environment.md"
         return Examined("fail", "cell namespaces", str(error) or "not made in time", hint)
     holder.listener.close()
     await holder.close()
@@ -117,9 +133,7 @@ def _limits() -> Examined:
         text = (
             "no control group here: memory and processes are kept by rlimits and a watchdog, which looks now and then"
         )
-        return Examined(
-            "warn", name, text, "run in a session with delegated control groups (systemd-run --user --scope)"
-        )
+        return Examined("warn", name, text, _delegation())
     try:
         command = [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as anybody:
@@ -136,14 +150,29 @@ def _limits() -> Examined:
     return Examined("ok", name, "the kernel keeps memory and processes (control groups)")
 
 
-def _switch() -> str | None:
-    for path, off, mend in _SWITCHES:
+def refused_namespaces() -> str | None:
+    """Say what keeps this user from making user namespaces, as what to do about it; None where nothing is known to."""
+    for path, off, mend, everybody in _SWITCHES:
         try:
-            if os.geteuid() and Path(path).read_text().strip() == off:
-                return mend
+            if (everybody or os.geteuid()) and Path(path).read_text().strip() == off:
+                return as_root(mend)
         except OSError:
             continue
-    return None
+    tried = subprocess.run([sys.executable, "-I", "-S", "-c", _TRY], capture_output=True, check=False)
+    return _REFUSED if tried.returncode == _STATUS + errno.EPERM else None
+
+
+def as_root(command: str) -> str:
+    """Give a command as this user can run it: as it is, by sudo where there is one, else by whoever is root."""
+    if os.geteuid() == 0:
+        return command
+    return f"sudo {command}" if shutil.which("sudo") else f"as root: {command}"
+
+
+def _delegation() -> str:
+    if _SYSTEMD.is_dir():
+        return "run in a session with delegated control groups (systemd-run --user --scope)"
+    return "nothing has to be mended; in a container, mount /sys/fs/cgroup so that this user may write there"
 
 
 def _existing(folder: Path) -> Path:

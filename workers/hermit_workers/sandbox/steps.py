@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from hermit_workers import seccomp
 from hermit_workers.cell import CellError
 from hermit_workers.sandbox import bwrap
-from hermit_workers.sandbox.namespaces.holder import Child, Holder, memory
+from hermit_workers.sandbox.namespaces.holder import Child, Holder
+from hermit_workers.sandbox.namespaces.memfile import memory
 
 _WORDS = 65536  # what is kept of bubblewrap's own complaints
 _SIGNALLED = 128

@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -43,12 +43,16 @@ class Libvirtd:
         self.died: asyncio.Task[int] = asyncio.create_task(running.wait())
 
     @classmethod
-    async def start(cls, folder: Path, *, cache: Path, ports: Sequence[int] = ()) -> Self:
+    async def start(
+        cls, folder: Path, *, cache: Path, ports: Sequence[int] = (), binds: Mapping[str, Path] | None = None
+    ) -> Self:
         """Start one in a folder of its own, which goes with it; raise CellError with what is missing or what it said.
 
         `cache` keeps what libvirt found out about QEMU, which takes it seconds the first time. A user who is not root
         gets one for each build, born in a network namespace: a guest reaches the sockets that listen on `ports`
         there, which are `listeners` and the caller's to close, and nothing of the host. Root makes a Link instead.
+        `binds` are folders that are seen below `folder` under these names, by libvirtd and its machines alone: so they
+        read what lies where they may not pass.
         """
         programs = find_programs()
         folder = Path.cwd() / folder
@@ -56,7 +60,7 @@ class Libvirtd:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
-                held, running = await _launch(folder, cache, programs, theirs)
+                held, running = await _launch(folder, cache, programs, theirs, binds or {})
             made = cls(folder, held, programs.client, running)
             try:
                 if os.geteuid():
@@ -114,14 +118,15 @@ class Libvirtd:
 
 
 async def _launch(
-    folder: Path, cache: Path, programs: Programs, control: socket.socket
+    folder: Path, cache: Path, programs: Programs, control: socket.socket, binds: Mapping[str, Path]
 ) -> tuple[int, asyncio.subprocess.Process]:
     """Give what holds the folder, and the first process."""
     try:
         with contextlib.ExitStack() as stack:
             held = await asyncio.to_thread(take, folder)
             stack.callback(os.close, held)
-            arguments = await asyncio.to_thread(prepare, folder, cache, programs)
+            arguments = await asyncio.to_thread(_thd_bind, folder, binds)
+            arguments += await asyncio.to_thread(prepare, folder, cache, programs)
             number = str(control.fileno()) if os.geteuid() else "-"
             with (folder / "said").open("ab") as log:
                 running = await asyncio.create_subprocess_exec(
@@ -134,6 +139,16 @@ async def _launch(
     except OSError as error:
         hint = "make room, or set XDG_RUNTIME_DIR"
         raise CellError(f"libvirtd cannot be started in {folder}: {error.strerror}", hint=hint) from error
+
+
+def _thd_bind(folder: Path, binds: Mapping[str, Path]) -> list[str]:
+    """Make the places of the binds; give them as born.main takes them."""
+    for name, source in binds.items():
+        if "=" in str(source):
+            message = f"a VM cannot have the folder {source}: there is a `=` in its path"
+            raise CellError(message, hint="put Hermit's folders (XDG_DATA_HOME, XDG_STATE_HOME) elsewhere")
+        (folder / name).mkdir(mode=0o711)
+    return [f"{source}={folder / name}" for name, source in binds.items()]
 
 
 def _thd_ports(control: socket.socket, ports: Sequence[int]) -> list[socket.socket]:

@@ -33,7 +33,8 @@ def detect(tree: Tree) -> Part | None:
     else:
         title, fetch, run, pack, apt = _npm(tree)
     steps = [*fetch]
-    workspaces = bool(_workspaces(tree, package))
+    members = _members(package)
+    workspaces = bool(members) or tree.has("pnpm-workspace.yaml")
     if "build" in scripts:
         steps.append(Do("build", (f"{run} build",)))
     if "test" in scripts and _PLACEHOLDER not in scripts["test"]:
@@ -46,7 +47,7 @@ def detect(tree: Tree) -> Part | None:
         title=f"JavaScript ({title}{', workspaces' if workspaces else ''})",
         steps=tuple(steps),
         apt=(*apt, *_compiler(tree, package)),
-        artifacts=("*.tgz",) if packed else ("dist/**",) if "build" in scripts else (),
+        artifacts=("*.tgz",) if packed else _built(members) if "build" in scripts else (),
         tools=("npm",),
         asked=tuple(_asked(tree)),
         notes=tuple(_notes(tree, package)),
@@ -96,9 +97,17 @@ def _exact(manager: str) -> str:
     return found.group() if found else ""
 
 
-def _workspaces(tree: Tree, package: Table) -> bool:
+def _members(package: Table) -> tuple[str, ...]:
+    """Give the patterns of the workspaces' folders, without those that take some out again."""
     said = package.get("workspaces")
-    return bool(strings(said) or strings(table(said).get("packages")) or tree.has("pnpm-workspace.yaml"))
+    found = strings(said) or strings(table(said).get("packages"))
+    return tuple(pattern.removeprefix("./").rstrip("/") for pattern in found if not pattern.startswith("!"))
+
+
+def _built(members: tuple[str, ...]) -> tuple[str, ...]:
+    """Guess where a build leaves what it makes: each workspace has a folder of its own for it."""
+    plain = all(re.fullmatch(r"[\w@.*-]+(/[\w@.*-]+)*", pattern) and ".." not in pattern for pattern in members)
+    return tuple(f"{pattern}/dist/**" for pattern in members) if members and plain else ("dist/**",)
 
 
 def _compiler(tree: Tree, package: Table) -> tuple[str, ...]:

@@ -10,7 +10,9 @@ from hermit_cli.init.tree import Tree
 from hermit_cli.init.urls import site
 
 _URL = re.compile(r"^\s*url\s*=\s*(\S+)", re.MULTILINE)
+_PATH = re.compile(r"^\s*path\s*=\s*(\S.*?)\s*$", re.MULTILINE)
 _RELATIVE = ("./", "../")
+_UPDATE = "git submodule update --init --recursive"
 
 
 def detect(tree: Tree, origin: str = "") -> Part | None:
@@ -21,7 +23,11 @@ def detect(tree: Tree, origin: str = "") -> Part | None:
     resolved = [_resolved(url, origin) for url in urls]
     outside = [url for url in resolved if site(url) is None]
     notes = [f"the submodule {_plain(url)} is not reached over https, and nothing else gets out" for url in outside]
-    update = Do("submodules", ("git submodule update --init --recursive",), network=True)
+    empty = [path for path in _PATH.findall(tree.text(".gitmodules")) if tree.is_empty(path)]
+    if empty:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        notes.append(f"the submodule {empty[0]}{more} is empty here, so what is in it was not looked at: {_UPDATE}")
+    update = Do("submodules", (_UPDATE,), network=True)
     return Part(
         kind="submodules",
         title=f"git submodules (.gitmodules, {len(urls)})",

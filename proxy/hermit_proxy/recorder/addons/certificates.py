@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mitmproxy import tls
+from mitmproxy import http, tls
 
 from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.recorder.shared import Shared
+
+_MAX_SESSIONS = 256
+# Servers give tickets that hold for some minutes.
+_SESSION_SECONDS = 60.0
 
 
 def upstream_context(trust: Path | None) -> ssl.SSLContext:
@@ -28,6 +33,8 @@ class Certificates:
         self._shared = shared
         self._upstream = upstream
         self._for_host = for_host
+        # By host and port: what was verified is a name, and a session goes on with it.
+        self._sessions: dict[tuple[str, int], tuple[float, ssl.SSLSession]] = {}
 
     def tls_start_client(self, data: tls.TlsData) -> None:
         """Speak as the host that the client believes in: the one of its ClientHello, or else of CONNECT."""
@@ -41,9 +48,30 @@ class Certificates:
         address = data.context.server.address
         if address is not None:
             data.conn.sni = address[0]
-            endpoint = TlsEndpoint(self._upstream, server_side=False, server_hostname=address[0])
+            _, session = self._sessions.get((address[0], address[1]), (0.0, None))
+            endpoint = TlsEndpoint(self._upstream, server_side=False, server_hostname=address[0], session=session)
             self._shared.connections[data.context.client.id].watch(data.conn, endpoint)
             data.ssl_conn = endpoint  # type: ignore[assignment]  # see endpoint
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Keep a connection's session, for others to the same server: its tickets have come by now.
+
+        npm makes a connection for each request, and a resumed handshake has no chain to verify.
+        """
+        server = flow.server_conn
+        if not server.tls or server.address is None:
+            return
+        place, now = (server.address[0], server.address[1]), time.monotonic()
+        known = self._sessions.get(place)
+        endpoint = self._shared.connections[flow.client_conn.id].endpoint(server)
+        # To copy one takes as long as to verify a chain.
+        if endpoint is None or (known is not None and now - known[0] < _SESSION_SECONDS):
+            return
+        session = endpoint.session
+        if session is not None:
+            if len(self._sessions) >= _MAX_SESSIONS:
+                self._sessions.clear()
+            self._sessions[place] = (now, session)
 
     def tls_failed_server(self, data: tls.TlsData) -> None:
         """Say what was wrong with the server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 
 from mitmproxy import http
@@ -24,16 +25,16 @@ class Decide:
         """Take the recorder."""
         self._shared = shared
 
-    async def request(self, flow: http.HTTPFlow) -> None:
-        """Refuse, replay or let fetch; wait for whoever is fetching the same."""
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """Refuse, replay or let fetch; give what waits for whoever is fetching the same, if anybody is."""
         exchange = self._shared.open_exchange(flow)
         if exchange is None or exchange.request is None:
-            return
-        while not await self._settle(flow, exchange, exchange.request):
-            pass
+            return None
+        led = self._settle(flow, exchange, exchange.request)
+        return None if led is None else self._wait(flow, exchange, exchange.request, led)
 
-    async def _settle(self, flow: http.HTTPFlow, exchange: Exchange, request: Request) -> bool:
-        """Decide once; False where another request for the same has ended and the question is a new one."""
+    def _settle(self, flow: http.HTTPFlow, exchange: Exchange, request: Request) -> Fetch | None:
+        """Decide once; give the decision where another request has the lead."""
         decision = self._shared.session.decide(request)
         exchange.decision, exchange.rule = decision, decision.rule
         if isinstance(decision, Refuse):
@@ -42,21 +43,24 @@ class Decide:
         elif isinstance(decision, Replay):
             self._replay(flow, exchange, decision.entry, decision.rule)
         elif not self._objects(exchange, decision) and decision.keep:
-            return await self._lead_or_wait(flow, exchange, request, decision)
-        return True
-
-    async def _lead_or_wait(self, flow: http.HTTPFlow, exchange: Exchange, request: Request, decision: Fetch) -> bool:
-        flights = self._shared.flights
-        land = flights.lead(request, decision.key_url)
-        if land is not None:
+            land = self._shared.flights.lead(request, decision.key_url)
+            if land is None:
+                return decision
             exchange.cleanups.append(partial(land, exchange))
-            return True
-        ended, entry = await flights.wait(request, decision.key_url)
-        if not self._shared.session.online:
-            return False  # a step has ended meanwhile: what it left running is decided on anew
-        if entry is not None:
-            self._replay(flow, exchange, entry, decision.rule)
-        return entry is not None or not ended
+        return None
+
+    async def _wait(self, flow: http.HTTPFlow, exchange: Exchange, request: Request, led: Fetch) -> None:
+        """Wait for the one that leads; where it gives nothing that answers, the question is a new one."""
+        decision: Fetch | None = led
+        while decision is not None:
+            ended, entry = await self._shared.flights.wait(request, decision.key_url)
+            # A step may have ended meanwhile: what it left running is decided on anew.
+            if self._shared.session.online:
+                if entry is not None:
+                    self._replay(flow, exchange, entry, decision.rule)
+                if entry is not None or not ended:
+                    return
+            decision = self._settle(flow, exchange, request)
 
     def _replay(self, flow: http.HTTPFlow, exchange: Exchange, entry: Entry, rule: Rule) -> None:
         exchange.decision = Replay(entry, rule)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HTTPMode
-from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from mitmproxy.tls import ClientHelloData
 
+from hermit_proxy.recorder.inplace import ClientTLS
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.recorder.strict_http import Observer, strict_layer
 from hermit_proxy.request.target import BadTargetError, parse_host
@@ -29,9 +30,9 @@ class NextLayer:
         in_tunnel = context.server.address is not None
         in_tls = any(isinstance(below, ClientTLSLayer) for below in context.layers)
         if in_tunnel and not in_tls and data.data_client()[:1] == _TLS_RECORD:  # type: ignore[no-untyped-call]  # mitmproxy is half typed
-            upstream_tls = ServerTLSLayer(context)
-            upstream_tls.child_layer = ClientTLSLayer(context)
-            data.layer = upstream_tls
+            # Requests inside go upstream over TLS as well, on connections that are dialled when they are decided on.
+            context.server.tls = True
+            data.layer = ClientTLS(context)
         else:
             mode = HTTPMode.transparent if in_tunnel else HTTPMode.regular
             data.layer = strict_layer(context, mode, self._observer, register)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
@@ -18,10 +20,11 @@ from hermit_proxy.recorder.ranges import window_of
 from hermit_proxy.recorder.shared import Shared
 from hermit_proxy.recorder.sink import Sink
 from hermit_proxy.recorder.tee import Tee, Window, store_problem
+from hermit_proxy.request.key import Request
 from hermit_proxy.run.events import Outcome
 from hermit_proxy.snapshot.check import problems, recordable
 from hermit_proxy.snapshot.entry import Entry
-from hermit_proxy.store.body import StoreError
+from hermit_proxy.store.body import Body, StoreError
 
 _SINK, _TEE, _HEADERS, _STATUS = "hermit-sink", "hermit-tee", "hermit-headers", "hermit-status"
 
@@ -143,43 +146,52 @@ class Record:
             and capture.is_token(sink.gathered)
         )
         if token:
-            await self._observe(exchange, capture.token_entry(request, fetch.key_url, headers), recorded=fetch.keep)
+            entry = capture.token_entry(request, fetch.key_url, headers)
+            await self._keep(exchange, lambda _body: entry, None, recorded=fetch.keep)
         elif not fetch.keep:
             exchange.outcome = Outcome.PASSED
         elif not recordable(status):
             exchange.outcome = Outcome.PASSED
             exchange.remark(f"answers with {status} are not recorded")
         else:
-            await self._keep(exchange, fetch, status, headers, sink)
+            make = partial(_entry, request, fetch.key_url, status, headers)
+            await self._keep(exchange, make, sink, recorded=True)
 
     async def _keep(
-        self, exchange: Exchange, fetch: Fetch, status: int, headers: dict[str, str], sink: Sink | None
+        self, exchange: Exchange, make: Callable[[Body | None], Entry], sink: Sink | None, *, recorded: bool
     ) -> None:
-        assert exchange.request is not None  # noqa: S101  _finish has looked
+        """Store the body and vouch for the entry: it counts only because this process saw the answer."""
+        vouch = partial(_thd_vouch, make, self._shared.observe)
         try:
-            body = await sink.commit() if sink is not None else None
+            if sink is not None:
+                entry, found = await sink.commit(vouch)
+            else:
+                entry, found = await asyncio.get_running_loop().run_in_executor(self._shared.pool, vouch, None)
         except StoreError as error:
             exchange.fail(store_problem(error), hint=error.hint)
             self._shared.alarm(error)
             return
-        sha256, size = (body.sha256, body.size) if body is not None else (None, None)
-        entry = capture.entry_for(exchange.request, fetch.key_url, status, headers, sha256=sha256, size=size)
-        exchange.sha256 = sha256
-        await self._observe(exchange, entry, recorded=True)
-
-    async def _observe(self, exchange: Exchange, entry: Entry, *, recorded: bool) -> None:
-        """Vouch for the entry: it counts only because this process saw the answer."""
-        found = problems(entry)
         if found:
             exchange.fail(f"it cannot be recorded: {'; '.join(found)}")
             return
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._shared.pool, self._shared.observe, entry)
-        except StoreError as error:
-            exchange.fail(store_problem(error), hint=error.hint)
-            self._shared.alarm(error)
-            return
+        exchange.sha256 = entry.sha256
         if answers(entry):
             self._shared.session.remember(entry)
         exchange.entry, exchange.entry_id = entry, entry.id
         exchange.outcome = Outcome.RECORDED if recorded or entry.stand_in else Outcome.PASSED
+
+
+def _entry(request: Request, key_url: str, status: int, headers: dict[str, str], body: Body | None) -> Entry:
+    sha256, size = body if body is not None else (None, None)
+    return capture.entry_for(request, key_url, status, headers, sha256=sha256, size=size)
+
+
+def _thd_vouch(
+    make: Callable[[Body | None], Entry], observe: Callable[[Entry], None], body: Body | None
+) -> tuple[Entry, list[str]]:
+    """Give the entry and what is wrong with it; it is observed where nothing is."""
+    entry = make(body)
+    found = problems(entry)
+    if not found:
+        observe(entry)
+    return entry, found

@@ -111,6 +111,7 @@ each(
         "ipv6": lambda _: opened(socket.AF_INET6, socket.SOCK_RAW, 58),
         "udp": lambda _: opened(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP),
         "packet": lambda _: opened(17, socket.SOCK_RAW, socket.htons(3)),
+        "packet by its old name": lambda _: opened(socket.AF_INET, 10, socket.htons(3)),
     },
 )
 each(
@@ -118,7 +119,20 @@ each(
     "host",
     {
         name: lambda _, kind=kind, number=number: opened(socket.AF_INET, kind, number)
-        for name, kind, number in (("sctp", 5, 132), ("dccp", 6, 33), ("l2tp", 2, 115), ("udplite", 2, 136))
+        for name, kind, number in (
+            *(("sctp", 5, 132), ("dccp", 6, 33), ("dccp by its type", 6, 0), ("l2tp", 2, 115), ("udplite", 2, 136)),
+        )
+    },
+)
+each(
+    "netlink",
+    "host",
+    {
+        name: lambda _, number=number: opened(socket.AF_NETLINK, socket.SOCK_RAW, number)
+        for name, number in (
+            *(("programs", 2), ("sockets", 4), ("ipsec", 6), ("selinux", 7), ("scsi", 8), ("audit", 9), ("filter", 12)),
+            *(("devices", 15), ("generic", 16), ("disks", 18), ("rdma", 20), ("crypto", 21), ("smc", 22)),
+        )
     },
 )
 each(

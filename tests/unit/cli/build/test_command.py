@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -11,6 +12,7 @@ from hermit_cli.build import command
 from hermit_cli.build.order import Order
 from hermit_cli.project import Project
 from hermit_proxy.errors import HermitError, InputError, UsageError
+from hermit_proxy.run.spawning import Spawned, spawn
 from tests.support.repository import git
 
 
@@ -88,15 +90,18 @@ def test_where_no_artifact_could_be_written_nothing_is_built(
 
 
 def order_of(project: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Order:
-    """Give what is ordered by a command line, for a project of two steps."""
+    """Give what is ordered by a command line, for a project of two steps; its proxy waits, and is gone afterwards."""
     (project / ".hermit").mkdir()
     (project / ".hermit/build.yaml").write_text(
         "image: debian-12\nsteps: [{run: make}, {run: make check, name: check}]\nartifacts: [a]\n"
     )
     orders: list[Order] = []
+    proxies: list[Spawned] = []
 
-    def conduct(order: Order) -> None:
+    def conduct(order: Order, proxy: Spawned) -> None:
         orders.append(order)
+        proxies.append(proxy)
+        assert proxy.popen.poll() is None
         raise HermitError("that is all")
 
     monkeypatch.setattr("hermit_cli.build.conductor.conduct", conduct)
@@ -104,6 +109,7 @@ def order_of(project: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) ->
     command.add_parser(parser.add_subparsers())
     with pytest.raises(HermitError, match="that is all"):
         command.main(parser.parse_args(["build", "--quiet", *arguments]))
+    assert proxies[0].popen.returncode is not None
     return orders[0]
 
 
@@ -120,3 +126,24 @@ def test_a_build_up_to_an_earlier_step_is_a_part_without_artifacts(
 ) -> None:
     order = order_of(tmp_path, monkeypatch, "--step", "1")
     assert (order.out, order.plan.artifacts, len(order.plan.steps)) == (None, (), 1)
+
+
+def test_a_project_that_cannot_be_built_leaves_neither_process_nor_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".hermit").mkdir()
+    (tmp_path / ".hermit/build.yaml").write_text("steps: 5\n")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    proxies: list[Spawned] = []
+
+    def remembered(mode: str, rundir: Path, environ: Mapping[str, str]) -> Spawned:
+        proxies.append(spawn(mode, rundir, environ))
+        return proxies[0]
+
+    monkeypatch.setattr("hermit_proxy.run.spawning.spawn", remembered)
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    with pytest.raises(InputError):
+        command.main(parser.parse_args(["build"]))
+    assert not list((tmp_path / "state/hermit/runs").iterdir())
+    assert [proxy.popen.returncode is None for proxy in proxies] == [False]

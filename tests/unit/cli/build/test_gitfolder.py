@@ -184,3 +184,37 @@ def test_the_head_is_read(project: Path) -> None:
     assert repository is not None
     head = read_head(repository)
     assert head == Head(git(project, "rev-parse", "HEAD"), "main", int(git(project, "log", "-1", "--format=%ct")), "")
+
+
+def test_a_branch_is_known_by_its_own_name_where_a_tag_has_the_same(project: Path, tmp_path: Path) -> None:
+    git(project, "tag", "main")
+    there = made(project, tmp_path)
+    assert (there / ".git/HEAD").read_text() == "ref: refs/heads/main\n"
+
+
+def test_a_source_without_branch_has_none(project: Path) -> None:
+    commit = git(project, "rev-parse", "HEAD")
+    git(project, "checkout", "-q", "--detach")
+    repository = Repository.around(project)
+    assert repository is not None
+    head = read_head(repository)
+    assert head is not None
+    assert (head.commit, head.branch) == (commit, "")
+
+
+def test_settings_that_have_signatures_shown_run_nothing(project: Path, tmp_path: Path) -> None:
+    """A signed commit, and a program of the repository's own to look at signatures."""
+    program = tmp_path / "gpg"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    program.chmod(0o755)
+    lines = git(project, "cat-file", "commit", "HEAD").split("\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith("committer ")) + 1
+    signature = ["gpgsig -----BEGIN PGP SIGNATURE-----", " ", " abc", " -----END PGP SIGNATURE-----"]
+    (tmp_path / "commit").write_text("\n".join([*lines[:at], *signature, *lines[at:]]) + "\n")
+    git(project, "reset", "-q", git(project, "hash-object", "-t", "commit", "-w", str(tmp_path / "commit")))
+    git(project, "config", "log.showSignature", "true")
+    git(project, "config", "gpg.program", str(program))
+    source = find_source(Project(project))
+    assert source.head is not None
+    assert source.head.epoch == int(git(project, "rev-list", "--max-count=1", "--timestamp", "HEAD").split()[0])
+    assert not (tmp_path / "ran").exists()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hermit_cli import runs
+from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.kept import Kept
 from hermit_cli.build.order import Built, Order
 from hermit_cli.build.outcome import Outcome
@@ -17,10 +20,14 @@ from hermit_cli.interrupts import InterruptedRunError
 from hermit_cli.project import Project
 from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode
+from hermit_proxy.run.events import Outcome as EventOutcome
+from hermit_proxy.run.events import RequestEvent
 from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_tree, write_tree
+from hermit_proxy.store.open import open_store
+from hermit_proxy.upstream import openings
 from hermit_steps.plan import Facts, plan
 from hermit_steps.spec import Run, Spec, Step
 from hermit_workers.cell import Limits
@@ -38,6 +45,7 @@ def project(tmp_path: Path) -> Project:
 def outcome(project: Project, **counts: int) -> Outcome:
     """Give a recording of one step that went well."""
     folder = project.root.parent
+    (folder / "requests.jsonl").touch()
     order = Order(
         mode=Mode.RECORD,
         proxy=ProxySettings(project.rules, project.network, str(folder / "store"), "pool"),
@@ -108,6 +116,71 @@ def test_a_snapshot_that_cannot_be_written_is_told_in_the_report(
     monkeypatch.setattr("hermit_cli.build.outcome.write_snapshot", interrupted)
     with pytest.raises(InterruptedRunError):
         outcome(project).recorded_over(KNOWN, project.network, refresh=False)
+
+
+def refused(url: str, hint: str) -> RequestEvent:
+    return RequestEvent(0, "GET", url, EventOutcome.REFUSED, 403, reason="its address", hint=hint, broken=True)
+
+
+def test_an_address_that_was_refused_is_told_with_those_that_the_rules_will_ask(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openings, "_resolve", lambda _: [ipaddress.ip_address("10.0.0.1")])
+    names = ("index", "files", "open")
+    rules = [f"  - {{pattern: '{name}.example.org/.*', action: ALLOW}}" for name in names]
+    rejected = "  - {pattern: 'tracker.example.org/.*', action: REJECT}"
+    project.rules.write_text("\n".join(["rules:", *rules, rejected]) + "\n")
+    settings = project.root.parent / "config.yaml"
+    settings.write_text("upstream:\n  allow:\n    - open.example.org\n")
+    whole = outcome(project, refused=2, broken=2)
+    proxy = replace(whole.order.proxy, upstream_allow=("open.example.org",), settings_file=str(settings))
+    log = project.root.parent / "requests.jsonl"
+    hosts = ("b.example.org", "index.example.org")
+    events = [refused(f"https://{host}/", openings.hint(str(settings), f"{host}:443")) for host in hosts]
+    log.write_text("".join(f"{event.to_json()}\n" for event in events))
+    report = replace(whole, order=replace(whole.order, proxy=proxy), log=log).report(())
+    report.say()
+    said = capsys.readouterr().err
+    assert said.endswith(
+        f";\n  if you trust them, add below {settings}:3:\n"
+        "    - b.example.org:443\n"
+        "    - index.example.org:443\n"
+        "    - files.example.org    # the rules name it, too\n"
+        "  next: hermit build --mode record\n"
+    )
+    assert said.count("upstream") == 0
+    assert report.to_json()["to_open"] == ["b.example.org:443", "index.example.org:443"]
+
+
+def test_where_no_address_was_refused_nothing_is_looked_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(host: str) -> None:
+        raise AssertionError(host)
+
+    monkeypatch.setattr(openings, "needed", resolve)
+    project.rules.write_text("rules: [{pattern: 'a.example.org/.*', action: ALLOW}]\n")
+    log = project.root.parent / "requests.jsonl"
+    log.write_text(refused("https://b.example.org/", "a rule").to_json() + "\n")
+    assert replace(outcome(project, refused=1, broken=1), log=log).report(()).unasked == ()
+
+
+def test_what_was_another_file_before_is_told_where_it_lies(project: Project) -> None:
+    store = open_store(str(project.root.parent / "store"), environ=os.environ)
+    with store.writer() as writer:
+        writer.write(b"as it was")
+        before = writer.commit()
+    store.close()
+    whole = outcome(project)
+    now = (Artifact("dist/a", 1, "a" * 64, executable=False),)
+    done = replace(whole, built=replace(whole.built, artifacts=now))
+    for digest, known in ((before.sha256, True), ("0" * 64, False)):
+        with runs.run_folder(os.environ) as rundir:
+            (rundir / runs.LOG_NAME).touch()
+            earlier = replace(done.built, artifacts=(replace(now[0], sha256=digest),))
+            runs.write_result(rundir, replace(done, built=earlier).report(()).result())
+        report = done.report(())
+        assert report.comparison is not None
+        assert (report.comparison.differing, report.comparison.before) == (("dist/a",), (digest,))
+        assert (report.was is not None and report.was.read_bytes() == b"as it was") == known
 
 
 def test_what_failed_in_the_build_is_what_its_report_has(project: Project) -> None:

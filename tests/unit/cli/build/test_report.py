@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hermit_cli.build.artifacts import Artifact
-from hermit_cli.build.report import BuildReport, Comparison, Identity, StepDone, compare, say_step
+from hermit_cli.build.comparison import Comparison, Identity, compare
+from hermit_cli.build.report import BuildReport, StepDone, say_step
 from hermit_cli.summary import Recorded, Trouble
 from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode
@@ -44,17 +44,6 @@ FAILED = replace(REPORT, status=2, steps=(GOOD, BAD), planned=3, artifacts=None,
 def said(report: BuildReport, capsys: pytest.CaptureFixture[str]) -> str:
     report.say()
     return capsys.readouterr().err
-
-
-def earlier(artifacts: dict[str, str] | None, **changes: Any) -> dict[str, Any]:
-    build = {"identity": {"source": "sha256:source", "plan": "sha256:plan", "image": "sha256:image"}}
-    result = {
-        "exit_code": 0,
-        "mode": "record",
-        "time": "2026-11-21 13:54 UTC",
-        "build": {**build, "artifacts": artifacts},
-    }
-    return result | changes
 
 
 def test_a_good_build_tells_its_artifacts_and_no_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,44 +139,6 @@ def test_hostile_names_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> 
     assert "\x1b" not in said(replace(REPORT, artifacts=hostile), capsys)
 
 
-def test_the_same_artifacts_are_told_to_be_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    before = earlier({"dist/a": "a" * 64, "dist/b": "b" * 64})
-    comparison = compare(ARTIFACTS, IDENTITY, [before])
-    assert comparison is not None
-    assert comparison.same
-    text = said(replace(REPORT, comparison=comparison), capsys)
-    assert "  the same, byte for byte, as of the record build of 2026-11-21 13:54 UTC\n" in text
-
-
-def test_what_differs_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    comparison = compare(ARTIFACTS, IDENTITY, [earlier({"dist/a": "0" * 64, "dist/old": "0" * 64})])
-    assert comparison == Comparison("2026-11-21 13:54 UTC", "record", ("dist/a",), ("dist/old",), ("dist/b",))
-    text = said(replace(REPORT, comparison=comparison), capsys)
-    assert "NOT the same as of the record build of 2026-11-21 13:54 UTC, from the same source, steps and image" in text
-    assert "    differs: dist/a\n    is gone: dist/old\n    is new: dist/b\n" in text
-
-
-@pytest.mark.parametrize(
-    "before",
-    [
-        {},
-        {"exit_code": 0, "build": "what an old or strange file has"},
-        earlier({"dist/a": "a" * 64}, exit_code=1),
-        earlier(None),
-        earlier({"dist/a": "a" * 64}, build={"identity": {"source": "another"}, "artifacts": {}}),
-    ],
-)
-def test_other_builds_and_failed_ones_are_nothing_to_compare_with(before: dict[str, Any]) -> None:
-    assert compare(ARTIFACTS, IDENTITY, [before]) is None
-
-
-def test_the_last_of_several_counts() -> None:
-    same = earlier({"dist/a": "a" * 64, "dist/b": "b" * 64})
-    comparison = compare(ARTIFACTS, IDENTITY, [earlier(None), same, earlier({})])
-    assert comparison is not None
-    assert comparison.same
-
-
 def test_the_object_has_steps_artifacts_and_the_comparison() -> None:
     comparison = Comparison("then", "record", ("dist/a",), (), ())
     found = replace(REPORT, comparison=comparison).to_json()
@@ -198,8 +149,10 @@ def test_the_object_has_steps_artifacts_and_the_comparison() -> None:
     assert (found["same"], found["differing"], found["compared_with"]) == (
         False,
         ["dist/a"],
-        {"time": "then", "mode": "record"},
+        {"time": "then", "mode": "record", "changed": []},
     )
+    other = replace(REPORT, comparison=replace(comparison, changed=("commit",))).to_json()
+    assert (other["same"], other["differing"]) == (None, ["dist/a"])
     assert FAILED.to_json()["artifacts"] is None
     assert FAILED.to_json()["same"] is None
 
@@ -208,6 +161,18 @@ def test_a_result_is_what_a_later_build_compares_with() -> None:
     comparison = compare(ARTIFACTS, IDENTITY, [REPORT.result()])
     assert comparison is not None
     assert comparison.same
+    later = Identity("sha256:source", "sha256:other", "sha256:image")
+    comparison = compare(ARTIFACTS, later, [REPORT.result()], project="/there", commit="d" * 40)
+    assert comparison is not None
+    assert comparison.changed == ("commit",)
+
+
+def test_where_an_artifact_lies_as_it_was_is_told_with_what_shows_the_difference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    comparison = Comparison("then", "record", ("dist/a",), (), (), before=("0" * 64,))
+    report = replace(REPORT, comparison=comparison, was=Path("/my store/00"))
+    assert "    how: diffoscope '/my store/00' /there/.hermit/out/dist/a\n" in said(report, capsys)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,26 @@ def test_without_git_a_repository_cannot_be_read(tmp_path: Path, monkeypatch: py
     assert (told.value.exit_code, told.value.hint) == (ExitCode.MACHINE, "apt-get install git")
 
 
+def test_its_settings_are_read_and_its_filters_turned_off(repository: Repository) -> None:
+    git(repository.top, "config", "remote.origin.url", "https://example.org/a.git")
+    git(repository.top, "config", "--add", "remote.origin.url", "two\nlines")
+    git(repository.top, "config", "filter.a.b.smudge", "evil")
+    with (repository.top / ".git/config").open("a") as config:
+        config.write("[core]\n\tbare\n[core]\n\tbare = false\n[x]\n\tflag\n")
+    found = Repository.around(repository.top)
+    assert found is not None
+    assert {name: found.settings[name] for name in ("remote.origin.url", "x.flag")} == {
+        "remote.origin.url": "two\nlines",
+        "x.flag": "",
+    }
+    assert {name: value for name, value in found.without_filters().items() if name.startswith("filter.a.b.")} == {
+        "filter.a.b.clean": "",
+        "filter.a.b.smudge": "",
+        "filter.a.b.process": "",
+        "filter.a.b.required": "false",
+    }
+
+
 def test_the_index_is_read(repository: Repository) -> None:
     oid = "78981922613b2afb6025042ff6bd878ac1994e85"
     assert list(repository.index()) == [Tracked(0o100644, oid, 0, "sub/a")]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from hermit_cli.init import registries
 from hermit_cli.init.finding import Asked, Registry
 from hermit_cli.main import main
 from hermit_proxy.rules.file import load_rules
+from hermit_proxy.upstream import openings
 from hermit_steps.reader import read_spec
 from tests.unit.cli.init.projects import make
 
@@ -26,6 +29,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in registries.TOOLS:
         answer = Registry(name, (Asked(f"https://{name}.example.org/", f"{name}'s own"),))
         monkeypatch.setitem(registries.TOOLS, name, partial(_answer, answer))
+    monkeypatch.setattr(openings, "_resolve", lambda _: [ipaddress.ip_address("8.8.8.8")])
 
 
 def _answer(registry: Registry, _environ: Mapping[str, str]) -> Registry:
@@ -144,3 +148,20 @@ def test_without_a_path_it_is_the_top_of_the_work_tree(tmp_path: Path, monkeypat
     monkeypatch.chdir(root / "a")
     assert main(["init"]) == 0
     assert sorted(content(root)) == [SPEC, RULES]
+
+
+def test_hosts_that_no_recording_reaches_are_told_with_the_lines_that_open_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(openings, "_resolve", lambda _: [ipaddress.ip_address("10.0.0.1")])
+    root = make(tmp_path / "project", {"package.json": "{}"}).root
+    settings = Path(os.environ["XDG_CONFIG_HOME"]) / "hermit/config.yaml"
+    assert main(["init", str(root)]) == 0
+    told = capsys.readouterr().out
+    assert f"add to {settings}:\nupstream:\n  allow:\n    - apt.example.org\n    - npm.example.org\n  next: " in told
+    settings.parent.mkdir()
+    settings.write_text("upstream:\n  allow: [apt.example.org, 10.0.0.0/8]\n")
+    assert main(["init", "--force", "--json", str(root)]) == 0
+    assert json.loads(capsys.readouterr().out)["to_open"] == []
+    settings.write_text("upstrem: 1\n")  # the build tells it, with its line
+    assert main(["init", "--force", "--json", str(root)]) == 0

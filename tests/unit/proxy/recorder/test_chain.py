@@ -55,6 +55,23 @@ def test_what_one_raises_is_raised_and_the_next_is_not_asked() -> None:
     assert called == ["1"]
 
 
+@pytest.mark.parametrize(("waits", "at_once"), [(False, ["1", "2", "3"]), (True, ["1"])])
+def test_all_before_the_first_that_waits_are_called_at_once_and_the_rest_later(waits: bool, at_once: list[str]) -> None:
+    called: list[str] = []
+    chain = Chain()
+    chain.add(Addon(called, "1"), Awaited(called, "2") if waits else Addon(called, "2"), Addon(called, "3"))
+
+    async def scenario() -> None:
+        rest = chain.start(HOOK)
+        assert called == at_once
+        assert (rest is not None) == waits
+        if rest is not None:
+            await rest
+
+    asyncio.run(scenario())
+    assert called == ["1", "2", "3"]
+
+
 def test_an_addon_that_comes_later_is_called_as_well() -> None:
     called: list[str] = []
     chain = Chain()

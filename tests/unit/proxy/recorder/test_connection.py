@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from mitmproxy import tls
+from mitmproxy import http, tls
 from mitmproxy.connection import Server
-from mitmproxy.proxy import commands, layers, server_hooks
+from mitmproxy.proxy import commands, layer, layers, server_hooks
+from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.test import tflow
 
 from hermit_proxy.recorder.budget import Budget
@@ -21,8 +22,10 @@ from hermit_proxy.recorder.dialer import DialError, Streams
 from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.recorder.exchange import Exchanges
 from hermit_proxy.recorder.layeroptions import layer_options
-from hermit_proxy.recorder.strict_http import MAX_UNREAD, StrictHttp1Server
+from hermit_proxy.recorder.strict_http import MAX_UNREAD, StrictHttp1Server, strict_layer
 from hermit_proxy.run.events import Outcome, RequestEvent
+from tests.fuzz import intake
+from tests.fuzz.intake import Observer
 
 URL = "https://example.org/"
 
@@ -229,6 +232,75 @@ def test_heads_without_end_fail_and_pieces_that_come_through_begin_anew() -> Non
             assert exchange.problem is None
             connection._server_took(server, 1 << 20)
             connection._server_took(server, 1 << 20)
+            assert exchange.problem is not None
+
+    asyncio.run(scenario())
+
+
+class Refusing:
+    """Stands for the addons where nothing is admitted."""
+
+    def next_layer(self, data: layer.NextLayer) -> None:
+        data.layer = strict_layer(data.context, HTTPMode.regular, Observer(), lambda _reader: None)
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        flow.response = http.Response.make(403, b"no")
+
+
+def test_requests_that_come_all_at_once_are_answered_one_behind_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "_BODY_LIMIT", 1 << 20)
+    count = 500  # answered inside each other they would be deeper than Python's stack may be
+
+    async def scenario() -> bytes:
+        world = World()
+        async with world as connection:
+            world.addons.add(Refusing())
+            connection.transports[connection.client].reader.feed_data(  # type: ignore[union-attr]  # it is a StreamReader
+                b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n" * count
+            )
+            serving = asyncio.create_task(connection.handle_client())
+            reader, writer = await asyncio.open_connection(sock=world._theirs)
+            answers = await reader.readuntil(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno" * count)
+            writer.close()
+            await serving
+            return answers
+
+    assert asyncio.run(scenario()).count(b"403") == count
+
+
+class Waiting:
+    """Stands for an addon that has its answer later."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def requestheaders(self, _flow: object) -> None:
+        self.called.append("at once")
+
+    async def request(self, _flow: object) -> None:
+        await asyncio.sleep(0)
+        self.called.append("later")
+
+
+def test_a_hook_is_run_where_it_stands_unless_it_has_to_wait_or_fails() -> None:
+    async def scenario() -> None:
+        world = World()
+        async with world as connection:
+            waiting = Waiting()
+            world.addons.add(waiting)
+            flow = tflow.tflow()
+            assert connection.run(layers.http.HttpRequestHeadersHook(flow))
+            asked = layers.http.HttpRequestHook(flow)
+            assert not connection.run(asked)
+            await connection.handle_hook(asked)
+            assert waiting.called == ["at once", "later"]
+            assert not connection.run(layers.http.HttpResponseHook(flow))
+            world.addons.add(Exploding())
+            exchange = world.exchanges.open(connection.client.id, "GET", URL)
+            data = tls.TlsData(Server(address=("example.org", 443)), connection.layer.context)
+            assert connection.run(tls_hook(data))
             assert exchange.problem is not None
 
     asyncio.run(scenario())

@@ -93,6 +93,23 @@ def test_own_addresses_are_refused() -> None:
         asyncio.run(Dialer(guard.Allow(), lambda: own, resolver).dial("me.example.org", 80))
 
 
+def test_this_machines_addresses_are_asked_for_only_where_they_decide() -> None:
+    asked: list[str] = []
+
+    def own() -> frozenset[guard.Address]:
+        asked.append("own")
+        return frozenset()
+
+    async def resolver(_host: str, _port: int) -> list[guard.Address]:
+        return [ipaddress.ip_address("127.0.0.1")]
+
+    for allow, expected in (("127.0.0.1", []), ("192.0.2.1", ["own"])):
+        asked.clear()
+        with pytest.raises(DialError):
+            asyncio.run(Dialer(guard.parse_allow([allow]), own, resolver)._dial("a.example.org", 1))
+        assert asked[:1] == expected
+
+
 def test_a_name_without_addresses_and_a_closed_port_fail_in_words() -> None:
     made, _ = dialer([])
     with pytest.raises(DialError, match="no address"):

@@ -52,6 +52,21 @@ def test_both_ends_shake_hands_and_say_what_they_agreed_on(tmp_path: Path) -> No
     assert (client.get_peer_certificate(), client.get_peer_cert_chain()) == (None, [])
 
 
+def test_a_session_goes_on_with_another_connection(tmp_path: Path) -> None:
+    authority = RunCA.create()
+    (tmp_path / "ca.pem").write_bytes(authority.cert_pem)
+    trusting, leaf = ssl.create_default_context(cafile=str(tmp_path / "ca.pem")), LeafContexts(authority)("example.org")
+    session = None
+    for reused in (False, True, True):
+        client = TlsEndpoint(trusting, server_side=False, server_hostname="example.org", session=session)
+        shake(client, TlsEndpoint(leaf, server_side=True))
+        with pytest.raises(SSL.WantReadError):
+            client.recv(1)
+        assert client._tls.session_reused == reused
+        session = session or client.session
+        assert session is not None
+
+
 @pytest.mark.parametrize("host", ["other.example.org", "192.0.2.1"])
 def test_a_server_with_another_name_fails_in_words(tmp_path: Path, host: str) -> None:
     client, server = pair(tmp_path, host=host)

@@ -80,7 +80,7 @@ def test_a_full_store_ends_the_answer_and_says_so() -> None:
             tee, exchange, _ = make(sink=sink)
             tee(b"x" * (PRELUDE + 1))
             with pytest.raises(StoreFullError):
-                await sink.commit()
+                await sink.commit(lambda body: body)
             assert tee(b"more") == []
             return exchange
 
@@ -97,7 +97,7 @@ def test_a_sink_brings_a_body_of_any_size_to_the_store(tmp_path: Path, size: int
             sink = Sink(store.writer, pool)
             for start in range(0, size, 10_000):
                 sink.write(b"x" * min(10_000, size - start))
-            body = await sink.commit()
+            body = await sink.commit(lambda body: body)
             assert body.size == size
             return store.read(body.sha256)
 
@@ -127,7 +127,7 @@ def test_whoever_reads_the_network_waits_while_the_thread_is_behind(tmp_path: Pa
             assert sink.full
             await sink.room()
             assert not sink.full
-            await sink.commit()
+            await sink.commit(lambda body: body)
 
     asyncio.run(scenario())
 

@@ -6,8 +6,11 @@ import h11
 import pytest
 from h11._readers import ChunkedReader, ContentLengthReader
 from h11._receivebuffer import ReceiveBuffer
+from mitmproxy import http
 from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers import tls as tls_layers
 
+from hermit_proxy.recorder.inplace import ServerTLS
 from hermit_proxy.recorder.upstream_http import LenientHttp1Client, TrailerDropper, install
 
 
@@ -40,6 +43,12 @@ def test_a_body_that_breaks_off_has_no_end() -> None:
         reader.read_eof()
 
 
-def test_mitmproxys_layers_make_this_reader() -> None:
+def test_mitmproxys_layers_make_this_reader_and_our_tls() -> None:
     install()
     assert http_layers.Http1Client is LenientHttp1Client
+    assert tls_layers.ServerTLSLayer is ServerTLS
+
+
+def test_no_message_has_the_types_of_its_fields_looked_at() -> None:
+    install()
+    http.Response(b"HTTP/1.1", "odd", b"", http.Headers(), None, None, 0.0, None)  # type: ignore[arg-type]  # the point

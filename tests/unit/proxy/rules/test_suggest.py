@@ -36,6 +36,16 @@ def patterns(*urls: str) -> list[str]:
         (("https://example.org/a/b/c/d", "https://example.org/a/b/e/f"), ["example.org/a/b/.*"]),
         (("https://example.org/a/b", "https://example.org/c/d"), ["example.org/a/b", "example.org/c/d"]),
         (tuple(f"https://example.org/{n}/x" for n in range(9)), ["example.org/.*"]),
+        # Packages of a registry are one rule, repositories are not.
+        (("https://example.org/debug", "https://example.org/ms"), ["example.org/.*"]),
+        (("https://example.org/debug", "https://example.org/@scope%2Fname"), ["example.org/.*"]),
+        (("https://example.org/debug/-/debug-4.tgz", "https://example.org/ms/-/ms-2.tgz"), ["example.org/.*"]),
+        (("https://example.org/debug/-/debug-4.tgz",), [r"example.org/debug/-/debug-4\.tgz"]),
+        (("https://example.org/a.org/m/@v/list", "https://example.org/b.org/n/@latest"), ["example.org/.*"]),
+        (
+            ("https://example.org/me/a.git/info/refs", "https://example.org/you/b/-x.tgz"),
+            [r"example.org/me/a\.git/info/refs", r"example.org/you/b/-x\.tgz"],
+        ),
         (("https://a.example.org/x", "https://b.example.org/x"), ["a.example.org/x", "b.example.org/x"]),
         (("https://example.org:8443/x", "https://example.org/x"), ["example.org/x", "example.org:8443/x"]),
         (("https://[2001:db8::1]:8443/x",), ["[2001:db8::1]:8443/x"]),

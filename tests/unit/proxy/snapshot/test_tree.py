@@ -49,6 +49,36 @@ def test_the_same_snapshot_touches_no_file(network: Path) -> None:
     assert recorded.read(network.parent) == 1_700_000_000
 
 
+def test_entries_that_a_cut_off_recording_left_without_a_time_get_that_of_the_next(network: Path) -> None:
+    (network.parent / "recorded").unlink()
+    before = state(network)
+    assert write_tree(network, Snapshot([ONE, TWO])) is False  # nothing was recorded: a migration, say
+    assert recorded.read(network.parent) is None
+    assert write_tree(network, Snapshot([ONE, TWO]), time=1_800_000_000) is False  # no entry differs
+    assert recorded.read(network.parent) == 1_800_000_000
+    assert state(network) == before
+    assert write_tree(network, Snapshot([ONE, TWO]), time=1_900_000_000) is False
+    assert recorded.read(network.parent) == 1_800_000_000
+
+
+def test_a_first_recording_that_is_cut_off_before_its_time_is_mended_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".hermit" / "network"
+
+    def cut(*_: object) -> None:
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recorded, "write", cut)
+        with pytest.raises(OSError, match="power cut"):
+            write_tree(folder, Snapshot([ONE]), time=1_700_000_000)
+    assert set(read_tree(folder)) == {ONE}
+    assert recorded.read(folder.parent) is None
+    write_tree(folder, Snapshot([ONE]), time=1_700_000_001)
+    assert recorded.read(folder.parent) == 1_700_000_001
+
+
 def test_a_change_rewrites_the_files_it_is_in_and_the_time(network: Path) -> None:
     before = state(network)
     changed = Entry("GET", TWO.url, 410)

@@ -10,12 +10,14 @@ import shutil
 import stat
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from hermit_proxy.store import verdicts
 from hermit_proxy.store.body import (
     Body,
     BodyCorruptError,
@@ -90,6 +92,42 @@ def test_what_is_wrong_with_a_body_is_not_served_at_once_but_told_by_who_may_wai
     assert store.read_at_once(*body) is None
     with pytest.raises(StoreError):
         store.open_body(*body)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_what_was_hashed_ahead_is_not_hashed_again_and_a_wrong_body_is_told_to_whoever_opens_it(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, *, wrong: bool
+) -> None:
+    data = content(LARGE)
+    body = put(store, data)
+    place = store.root / "bodies" / body.sha256[:2] / body.sha256
+    if wrong:
+        tear(place, data[:-1] + bytes([data[-1] ^ 1]))
+    later = time.time_ns() + 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    store.hash_ahead(body.sha256)
+    assert place.exists()
+    monkeypatch.setattr(verdicts, "digest_of", lambda _fd: pytest.fail("hashed again"))
+    if wrong:
+        with pytest.raises(BodyCorruptError, match=body.sha256):
+            store.open_body(*body)
+    else:
+        store.open_body(*body).close()
+
+
+@pytest.mark.parametrize(
+    "made", [lambda _place: None, os.mkdir, os.mkfifo, lambda place: place.symlink_to("/dev/zero")]
+)
+def test_what_is_no_body_is_passed_over_when_it_is_hashed_ahead(
+    store: FileStore, made: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = store.root / "bodies" / "aa" / ("a" * 64)
+    place.parent.mkdir()
+    made(place)
+    before = os.path.lexists(place)
+    monkeypatch.setattr(verdicts, "digest_of", lambda _fd: pytest.fail("hashed"))
+    store.hash_ahead("a" * 64)
+    assert os.path.lexists(place) == before
 
 
 def test_folders_and_files_are_the_users_own(store: FileStore) -> None:

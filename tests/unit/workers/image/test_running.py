@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hermit_proxy.errors import ExitCode
-from hermit_workers.cell import Limits
+from hermit_workers.cell import CellError, Limits
 from hermit_workers.image.running import LIMITS, LimitError, runner
 from hermit_workers.sandbox.bwrap import SECCOMP, STATUS
 from hermit_workers.sandbox.limits import watch
@@ -68,16 +68,31 @@ def test_what_it_waits_for_in_vain_ends_it(tmp_path: Path) -> None:
     assert run(FOR_EVER, tmp_path, over=True)[:2] == (-1, [])
 
 
-def test_a_program_that_cannot_be_started_is_told_with_bubblewraps_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "program", "said"),
+    [
+        (("--ro-bind", "/nowhere", "/x"), "true", r"does not start true \(it said: bwrap: .*/nowhere"),
+        ((), "no-such", r"does not start no-such \(it said: bwrap: execvp no-such"),
+    ],
+)
+def test_what_bubblewrap_cannot_start_is_no_status_of_the_programs(
+    tmp_path: Path, options: tuple[str, ...], program: str, said: str
+) -> None:
     tmp_path.chmod(0o755)
+    (tmp_path / "root").mkdir()
 
-    async def main() -> tuple[int, list[str]]:
+    async def main() -> None:
         async with runner(tmp_path) as running:
-            return await running.run([*OPTIONS, "--ro-bind", "/nowhere", "/x"], ["true"], lambda _: None)
+            await running.run([*OPTIONS, *options], [program], lambda _: None)
 
-    status, said = asyncio.run(main())
-    assert status != 0
-    assert "nowhere" in said[0]
+    with pytest.raises(CellError, match=said) as caught:
+        asyncio.run(main())
+    assert caught.value.exit_code is ExitCode.MACHINE
+
+
+def test_a_program_that_ends_with_bubblewraps_own_status_has_ended_so(tmp_path: Path) -> None:
+    assert run("exit 1", tmp_path)[:2] == (1, [])
+    assert run("kill -9 $$", tmp_path)[0] == 137
 
 
 def test_the_filter_of_a_cell_is_on_and_no_core_is_written(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import signal
 import tarfile
 import threading
@@ -113,6 +114,28 @@ def test_what_the_tar_is_written_to_may_fail(folder: Path) -> None:
 def test_a_tree_that_is_not_there_is_an_error_with_tars_words(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="tar failed"):
         asyncio.run(tree.pack(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("head -c 3000 /dev/zero | tr '\\0' x", "cannot be read: "),
+        ("echo no disk >&2; exit 2", "failed on the tree.*no disk"),
+    ],
+)
+def test_a_listing_is_whole_or_an_error_and_tars_own_words_come_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    monkeypatch.setattr(tree, "_PACK", ("sh", "-c", command))
+    with pytest.raises(ImageError, match=re.compile(told, re.DOTALL)):
+        asyncio.run(tree.listed(folder))
+
+
+def test_a_tree_is_listed_with_the_digest_that_it_is_packed_with(folder: Path) -> None:
+    found, entries = asyncio.run(tree.listed(folder))
+    whole, data = packed(folder)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert (found, sorted(entries)) == (whole, sorted(archive.getnames()))
 
 
 def test_a_tar_that_is_cut_short_is_an_error(folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from hermit_proxy.errors import ExitCode
 from hermit_workers.cell import Cell, CellError, Command, LimitError, Limits
 from hermit_workers.sandbox import cell as cell_module
 from hermit_workers.sandbox.cell import SandboxCell
+from tests.support.alongside import alongside
+from tests.support.keeper import holder_of
 from tests.support.sandbox import PATH, Done, image, run_in_sandbox, sh, started
 
 _FORKS = (
@@ -105,16 +107,16 @@ def test_a_command_gets_its_environment_its_folder_and_nothing_else(
 
 def test_the_environment_is_on_no_command_line_of_the_host(tmp_path: Path) -> None:
     async def work(cell: SandboxCell) -> None:
-        task = asyncio.create_task(sh(cell, "touch /tmp/on; exec sleep 1000", environment={"TOKEN": "not-for-ps"}))
-        for _ in range(1000):
-            await asyncio.sleep(0.01)
-            if (await sh(cell, "test -e /tmp/on")).status == 0:
-                break
-        lines = command_lines()
-        assert b"sleep\x001000\x00" in lines
-        assert not [line for line in lines if b"not-for-ps" in line]
-        await cell.stop()
-        assert (await task).status == 137
+        async with alongside(sh(cell, "exec sleep 1004", environment={"TOKEN": "not-for-ps"})) as task:
+            for _ in range(1000):
+                await asyncio.sleep(0.01)
+                lines = command_lines()
+                if b"sleep\x001004\x00" in lines:  # not before: the shell may be slow to become it
+                    break
+            assert b"sleep\x001004\x00" in lines
+            assert not [line for line in lines if b"not-for-ps" in line]
+            await cell.stop()
+            assert (await task).status == 137
 
     within(tmp_path / "cell", work)
 
@@ -168,10 +170,10 @@ def test_an_interrupt_reaches_the_command(tmp_path: Path, script: str, status: i
         await cell.interrupt(signal.SIGINT)  # nothing runs: nothing happens
         text = script + "echo ready; while :; do sleep 0.02; done"
         command = Command(("/bin/sh", "-c", text), {"PATH": PATH}, PurePosixPath("/"))
-        task = asyncio.create_task(cell.run(command, output=write))
-        assert await asyncio.to_thread(os.read, read, 6) == b"ready\n"
-        await cell.interrupt(signal.SIGINT)
-        assert (await task).status == status
+        async with alongside(cell.run(command, output=write)) as task:
+            assert await asyncio.to_thread(os.read, read, 6) == b"ready\n"
+            await cell.interrupt(signal.SIGINT)
+            assert (await task).status == status
         os.close(read)
         os.close(write)
 
@@ -275,17 +277,12 @@ def test_a_kept_cell_is_gone_on_with_and_then_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def child_of(process: int) -> int:
-    (child,) = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return int(child)
-
-
 def test_a_cell_whose_holder_was_killed_can_still_be_kept(tmp_path: Path) -> None:
     async def keep(cell: SandboxCell) -> None:
         await sh(cell, "echo kept > /build/file", "root")
         assert cell._holder is not None
         keeper = cell._holder._process
-        os.kill(child_of(keeper.pid), signal.SIGKILL)
+        os.kill(holder_of(keeper.pid), signal.SIGKILL)
         await keeper.wait()
         await cell.stop()
         await cell.keep()
@@ -459,14 +456,14 @@ def test_a_cell_whose_holder_ended_with_its_group_says_the_limit(
         assert guard is not None
         assert holder is not None
         assert guard._watch is not None
-        task = asyncio.create_task(sh(cell, "sleep 1000"))
-        for _ in range(1000):
-            await asyncio.sleep(0.01)
-            if cell._command is not None:
-                break
-        monkeypatch.setattr(guard._watch, "_gauges", replace(guard._watch._gauges, held=lambda: "memory: too much"))
-        holder._process.kill()
-        done = await task
+        async with alongside(sh(cell, "sleep 1000")) as task:
+            for _ in range(1000):
+                await asyncio.sleep(0.01)
+                if cell._command is not None:
+                    break
+            monkeypatch.setattr(guard._watch, "_gauges", replace(guard._watch._gauges, held=lambda: "memory: too much"))
+            holder._process.kill()
+            done = await task
         assert (done.status, done.exceeded) == (137, "memory: too much")
 
     within(tmp_path / "cell", work)

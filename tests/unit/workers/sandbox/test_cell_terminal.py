@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from hermit_workers.cell import Command, Ended, User
+from tests.support.alongside import alongside
 from tests.support.sandbox import PATH, image, started
 
 
@@ -45,9 +46,9 @@ def at_terminal(folder: Path, work: Callable[[Terminal], Awaitable[None]], *argv
             async with started(folder) as cell:
                 environment = {"PATH": PATH, "PS1": "> ", "TERM": "dumb"}
                 command = Command(argv, environment, PurePosixPath("/build"), user)
-                running = asyncio.create_task(cell.run(command, stdin=terminal.far, output=terminal.far))
-                await work(terminal)
-                return await running
+                async with alongside(cell.run(command, stdin=terminal.far, output=terminal.far)) as running:
+                    await work(terminal)
+                    return await running
         finally:
             os.close(terminal.near)
             os.close(terminal.far)

@@ -258,3 +258,10 @@ def test_a_disk_without_room_is_told(short: Path, monkeypatch: pytest.MonkeyPatc
     (short / "file").touch()
     with pytest.raises(CellError, match=r"cannot be started in .*: Not a directory"):
         asyncio.run(Libvirtd.start(short / "file" / "l", cache=short / "c"))
+
+
+def test_folders_for_its_machines_get_a_place_and_a_path_that_would_be_two_is_refused(tmp_path: Path) -> None:
+    assert libvirtd._thd_bind(tmp_path, {"files": Path("/x/y")}) == [f"/x/y={tmp_path / 'files'}"]
+    assert (tmp_path / "files").is_dir()
+    with pytest.raises(CellError, match="there is a `=` in its path"):
+        libvirtd._thd_bind(tmp_path, {"image": Path("/x=y")})

@@ -16,7 +16,7 @@ from hermit_workers.sandbox.limits.openfiles import Nameless, nameless
 # An empty file costs an inode, and removing it later costs time: so each entry counts as one block at least.
 _LEAST = 4096
 _SLICE = 256
-# Levels that stay open in a walk; the holder's limit is 1024 descriptors, and no build's tree is that deep (PATH_MAX).
+# Levels that stay open in a walk; no limit of descriptors is below 1024, and no build's tree is that deep (PATH_MAX).
 _KEPT = 900
 _LOST = 1 << 50
 _SHARE = 50  # asleep that many times as long as it worked: 2 % of a core

@@ -8,18 +8,19 @@ import itertools
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import hermit_proxy
 from hermit_workers.cell import CellError
-from hermit_workers.sandbox.namespaces import idmap, inside, mapped, mounts
+from hermit_workers.sandbox.namespaces import ending, idmap, inside, mapped, mounts
+from hermit_workers.sandbox.namespaces.memfile import memory
 
 ROOT, SHARED = mounts.ROOT, mounts.SHARED
 _SHARED = 64 << 20  # bytes of shared memory where nothing is said of it
-_GONE = "the process that holds the cell's namespaces has gone"
+_SETTLED = 1.0  # seconds for the keeper of a holder that has gone to say how
 _PATH = [str(Path(hermit_proxy.__file__ or "").parent.parent)]  # what takes artifacts imports from there as well
 
 
@@ -85,7 +86,8 @@ class Holder:
         self._answers: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._children: dict[int, asyncio.Future[int]] = {}
         self._ended_early: dict[int, int] = {}
-        self._dead = False
+        self._dead = self._closed = False
+        self._telling: asyncio.Task[None] | None = None
 
     @classmethod
     async def open(
@@ -147,13 +149,13 @@ class Holder:
         with memory(data.encode("utf-8", "surrogateescape")) as what:
             given = [what, *descriptors.values()]
             fields, _ = await self._ask("spawn", given, targets=list(descriptors), terminal=terminal)
-        return self._child(fields["process"])
+        return await self._child(fields["process"])
 
     async def take(self, output: int, folder: str, patterns: Sequence[str], *, most: int) -> Child:
         """Have artifacts told to a socket, as giving.report does."""
         with memory(json.dumps(list(patterns)).encode()) as what:
             fields, _ = await self._ask("take", [what, output], folder=folder, most=most)
-        return self._child(fields["process"])
+        return await self._child(fields["process"])
 
     async def count(self, output: int, *, nameless: bool = False) -> Child:
         """Have the upper layer's size told to a pipe again and again, as disk.report does.
@@ -161,7 +163,7 @@ class Holder:
         With `nameless` files without a name as well, where Hermit cannot see them (openfiles.nameless).
         """
         fields, _ = await self._ask("count", [output], nameless=nameless)
-        return self._child(fields["process"])
+        return await self._child(fields["process"])
 
     async def namespace(self, process: int) -> int:
         """Give the pid namespace of a process of the holder's, as a descriptor."""
@@ -191,31 +193,38 @@ class Holder:
     async def close(self) -> None:
         """End everything, have the layers emptied, and wait for it; doing it twice is safe."""
         if not self._dead:
-            self._die()
+            self._closed = True
+            self._leave()
+            self._fail(lambda: CellError(ending.CLOSED))
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
         with contextlib.suppress(AttributeError):  # died before it had one
             self.listener.close()
         await self._process.wait()
 
-    def _child(self, process: int) -> Child:
+    async def _child(self, process: int) -> Child:
         future = asyncio.get_running_loop().create_future()
         if process in self._ended_early:
             future.set_result(self._ended_early.pop(process))
         elif self._dead:
-            raise CellError(_GONE)
+            raise await self._why()
         else:
             self._children[process] = future
         return Child(process, future)
 
     async def _ask(self, do: str, given: Sequence[int] = (), **fields: Any) -> tuple[dict[str, Any], list[int]]:
         if self._dead:
-            raise CellError(_GONE)
+            raise await self._why()
         number = next(self._numbers)
         self._answers[number] = answer = asyncio.get_running_loop().create_future()
         try:
             inside.send(self._control, {"do": do, "id": number, **fields}, list(given))
-        except OSError as error:
+        except (BrokenPipeError, ConnectionResetError) as error:
             del self._answers[number]
-            raise CellError(_GONE) from error
+            raise await self._why() from error
+        except OSError as error:  # too many descriptors on their way, or messages that it has not read: it lives
+            del self._answers[number]
+            raise CellError(f"the cell cannot be asked to {do}: {error.strerror}") from error
         said, descriptors = await answer
         if "error" in said:
             raise CellError(f"the cell's {do} fails: {said['error']}", hint="hermit doctor")
@@ -225,7 +234,7 @@ class Holder:
         await mapped.readable(self._control)
         said, descriptors = inside.receive(self._control)
         if said is None or "error" in said:
-            why = "see above" if said is None else said["error"]
+            why = ending.how(await self._status()) if said is None else said["error"]
             raise CellError(f"this machine makes no cell: {why}", hint="hermit doctor")
         return socket.socket(fileno=descriptors[0])
 
@@ -237,7 +246,8 @@ class Holder:
         except OSError:
             fields, descriptors = None, []
         if fields is None:
-            self._die()
+            self._leave()
+            self._telling = asyncio.create_task(self._tell())
         elif "ended" in fields:
             if (future := self._children.pop(fields["ended"], None)) is None:
                 self._ended_early[fields["ended"]] = fields["status"]
@@ -249,30 +259,33 @@ class Holder:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _die(self) -> None:
+    def _leave(self) -> None:
         self._dead = True
         asyncio.get_running_loop().remove_reader(self._control.fileno())
         self._control.close()
+
+    async def _tell(self) -> None:
+        status = await self._status()
+        self._fail(lambda: ending.gone(status))
+
+    async def _why(self) -> CellError:
+        return CellError(ending.CLOSED) if self._closed else ending.gone(await self._status())
+
+    async def _status(self) -> int | None:
+        """Give the keeper's status, which is known a moment after the socket's end; None where that takes long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLED):
+                await self._process.wait()
+        return self._process.returncode
+
+    def _fail(self, error: Callable[[], CellError]) -> None:
         waiting: list[asyncio.Future[Any]] = [*self._answers.values(), *self._children.values()]
         for future in waiting:
             if not future.done():
-                future.set_exception(CellError(_GONE))
+                future.set_exception(error())
                 future.exception()  # seen: not everyone waits
         self._answers.clear()
         self._children.clear()
-
-
-@contextlib.contextmanager
-def memory(data: bytes) -> Iterator[int]:
-    """Give a file in memory for what is too long for a message, or nobody else's to read."""
-    descriptor = os.memfd_create("hermit")
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(data)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _told(tree: Layered | Path | None) -> dict[str, Any]:

@@ -37,10 +37,11 @@ def find(uid: int | None = None, *, folder: Path = Path("/etc")) -> IdMap:
         return IdMap(*(ROOT_START if start is None else start for start in found))
     users, groups = found
     if users is None or groups is None:
-        option = "--add-subuids" if users is None else "--add-subgids"
-        missing = "subuid" if users is None else "subgid"
-        message = f"{folder / missing} has no {COUNT} ids for {_name(user)}, and a cell's users need them"
-        raise CellError(message, hint=f"sudo usermod {option} {_free(folder / missing)} {_name(user)}")
+        missing = [name for name, start in (("subuid", users), ("subgid", groups)) if start is None]
+        files = " and ".join(str(folder / name) for name in missing)
+        message = f"{files} {'has' if len(missing) == 1 else 'have'} no {COUNT} ids for {_name(user)}"
+        options = " ".join(f"--add-{name}s {_free(folder / name)}" for name in missing)
+        raise CellError(f"{message}, and a cell's users need them", hint=f"sudo usermod {options} {_name(user)}")
     return IdMap(users, groups)
 
 

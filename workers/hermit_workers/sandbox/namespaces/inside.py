@@ -62,13 +62,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _wait_for_all() -> int:
+    """Give the holder's status, 128 + n for signals: hermit tells people (ending.py); the first process's is 0."""
     status = 0
     while True:
         try:
             _, raw = os.waitpid(-1, 0)
         except ChildProcessError:
             return status
-        status = status or (1 if raw else 0)
+        code = os.waitstatus_to_exitcode(raw)
+        status = status or (code if code >= 0 else 128 - code)
 
 
 def _make_namespaces(control: _socket.socket, settings: Fields) -> list[int]:
@@ -180,7 +182,12 @@ class HolderProcess:
             fields, descriptors = do(given, **request)
         except OSError as error:
             fields, descriptors = {"error": str(error.strerror or error)}, []
-        send(self._control, {"id": number, **fields}, descriptors)
+        try:
+            send(self._control, {"id": number, **fields}, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except OSError as error:  # too many descriptors of this user's are on their way, those of other builds too
+            send(self._control, {"id": number, "error": str(error.strerror or error)})
         for descriptor in (*descriptors, *given):
             os.close(descriptor)
         return True

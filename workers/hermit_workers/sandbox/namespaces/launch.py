@@ -13,19 +13,28 @@ from collections.abc import Mapping
 KEYS = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGHUP)
 _ABOVE = 200  # no descriptor that a program is given has such a number
 _NOT_FOUND = 127
+# Descriptors that were sent and not received yet are counted for each user id of the host, and the roots of all cells
+# are one: who is beyond its own limit of open files can send no more. So the holder's is higher than a build's.
+_HOLDERS = 1024
+_only_programs: dict[int, tuple[int, int]] = {}
 
 
 def limit(numbers: dict[str, list[int]], *, first_to_die: int) -> None:
-    """Limit this process and all that it starts: soft and hard number of each resource; never raises one.
+    """Limit this process and all that it starts: soft and hard number of each resource; never raises a hard one.
 
-    `first_to_die` is its oom_score_adj, proc_pid_oom_score_adj(5).
+    Open files are limited for what `spawn` starts, and this process has some more. `first_to_die` is its
+    oom_score_adj, proc_pid_oom_score_adj(5).
     """
     with open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(first_to_die))
     for kind, (soft, hard) in numbers.items():
         _, most = resource.getrlimit(int(kind))
         highest = _lower(hard, most)
-        resource.setrlimit(int(kind), (_lower(soft, highest), highest))
+        lowest = _lower(soft, highest)
+        if int(kind) == resource.RLIMIT_NOFILE:
+            _only_programs[resource.RLIMIT_NOFILE] = (lowest, max(lowest, highest - _HOLDERS))
+            lowest = highest
+        resource.setrlimit(int(kind), (lowest, highest))
 
 
 def _lower(one: int, other: int) -> int:
@@ -66,14 +75,20 @@ def spawn(
             lowest = max(lowest, number + 1)
         if terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and that would be inherited
-            _signal.signal(number, _signal.SIG_DFL)
-        for number in KEYS:
-            _signal.signal(number, _signal.SIG_IGN if terminal else _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+        _be_a_program(terminal=terminal)
         os.execvpe(argv[0], argv, environment)  # noqa: S606  no shell
     except OSError as error:
         sys.stderr.write(f"hermit: {argv[0]}: {error.strerror}\n")
         sys.stderr.flush()
     finally:
         os._exit(_NOT_FOUND)
+
+
+def _be_a_program(*, terminal: bool) -> None:
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and that would be inherited
+        _signal.signal(number, _signal.SIG_DFL)
+    for number in KEYS:
+        _signal.signal(number, _signal.SIG_IGN if terminal else _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    for kind, numbers in _only_programs.items():
+        resource.setrlimit(kind, numbers)

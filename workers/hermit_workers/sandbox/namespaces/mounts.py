@@ -67,6 +67,10 @@ class Tree:
         # Without `volatile` the end of the mount writes the whole disk's buffers out: seconds. What a crash of the
         # machine loses would be thrown away then anyway.
         options = f"lowerdir={image},upperdir={self.upper},workdir={layers}/work,userxattr,volatile"
+        if os.stat(image).st_dev != os.stat(layers).st_dev:
+            # Or files would have devices that neither the root nor the disk has: those without a name would be counted
+            # by nobody (limits/openfiles.py), and `--one-file-system` would leave them out.
+            options += ",xino=on"
         kernel.mount("overlay", ROOT, "overlay", 0, options)
 
     def clear(self) -> None:

@@ -68,6 +68,25 @@ def test_the_steps_are_what_its_people_would_type(name: str, tmp_path: Path) -> 
     assert steps(detect(make(tmp_path, files))) == expected
 
 
+@pytest.mark.parametrize(
+    ("workspaces", "artifacts"),
+    [
+        (["packages/*", "./tools/one/"], ("packages/*/dist/**", "tools/one/dist/**")),
+        ({"packages": ["apps/*", "!apps/old"]}, ("apps/*/dist/**",)),
+        (["../elsewhere"], ("dist/**",)),
+        (["packages/{a,b}"], ("dist/**",)),
+        ([], ()),
+    ],
+)
+def test_workspaces_leave_what_they_build_in_folders_of_their_own(
+    workspaces: object, artifacts: tuple[str, ...], tmp_path: Path
+) -> None:
+    package = {"private": True, "workspaces": workspaces, "scripts": {"build": "b"} if workspaces else {}}
+    part = detect(make(tmp_path, {"package.json": json.dumps(package)}))
+    assert part is not None
+    assert part.artifacts == artifacts
+
+
 def test_without_package_json_there_is_none(tmp_path: Path) -> None:
     assert detect(make(tmp_path, {"package-lock.json": "{}"})) is None
 

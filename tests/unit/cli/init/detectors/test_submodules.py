@@ -32,5 +32,20 @@ def test_submodules_are_fetched_and_relative_urls_are_those_of_the_origin(tmp_pa
     )
 
 
+def test_one_that_is_not_checked_out_is_told_with_the_command(tmp_path: Path) -> None:
+    tree = make(tmp_path / "project", {".gitmodules": MODULES, "b/file": ""})
+    (tmp_path / "project/a").mkdir()
+    part = detect(tree)
+    assert part is not None
+    (note,) = [note for note in part.notes if "empty" in note]
+    assert note.startswith("the submodule a is empty here")
+    assert note.endswith("git submodule update --init --recursive")
+    outside = make(tmp_path / "other", {".gitmodules": '[submodule "x"]\n\tpath = ../void\n'})
+    (tmp_path / "void").mkdir()
+    part = detect(outside)
+    assert part is not None
+    assert part.notes == ()
+
+
 def test_a_project_without_submodules_is_none(tmp_path: Path) -> None:
     assert detect(make(tmp_path, {})) is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mitmproxy import tls
 
+from hermit_proxy.recorder.addons import certificates
 from hermit_proxy.recorder.addons.certificates import Certificates, upstream_context
 from hermit_proxy.recorder.endpoint import TlsEndpoint
 from hermit_proxy.run.ca import RunCA
@@ -65,6 +66,40 @@ def test_the_server_has_to_be_the_one_of_the_request_and_its_end_is_watched(tmp_
         assert isinstance(endpoint, TlsEndpoint)
         assert around.server.sni == endpoint._tls.server_hostname == "a.example.org"
         assert shop.connection.told == [(around.server, endpoint)]
+
+
+class OneEnd:
+    """Stands for a client's connection whose ends to upstream all have one session."""
+
+    def __init__(self, session: object) -> None:
+        self.session = session
+
+    def endpoint(self, _connection: object) -> OneEnd:
+        return self
+
+    def watch(self, _connection: object, _endpoint: object) -> None:
+        """Take nothing."""
+
+
+@pytest.mark.parametrize(
+    ("other", "resumed"),
+    [(("a.example.org", 443), True), (("a.example.org", 444), False), (("b.example.org", 443), False)],
+)
+def test_a_session_is_kept_for_the_server_that_was_verified_and_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: tuple[str, int], resumed: bool
+) -> None:
+    session, given = object(), []
+    monkeypatch.setattr(certificates, "TlsEndpoint", lambda *_, session, **__: given.append(session))
+    with workshop(tmp_path, ALLOW) as shop:
+        made, _ = addon(shop)
+        shop.shared.connections[CLIENT] = OneEnd(session)  # type: ignore[assignment]  # what is called it has
+        flow, _ = shop.flow("https://a.example.org/")
+        flow.server_conn.tls, flow.server_conn.address = True, ("a.example.org", 443)
+        made.responseheaders(flow)
+        for address in (("a.example.org", 443), other):
+            around = context(address)
+            made.tls_start_server(tls.TlsData(around.server, around))
+    assert given == [session, session if resumed else None]
 
 
 def test_a_server_that_is_not_believed_fails_the_request_in_words(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mitmproxy import http
 
 from hermit_proxy.policy import Fetch, Refuse, Replay
 from hermit_proxy.recorder.addons.decide import Decide
@@ -21,6 +22,13 @@ RULES = """\
 - {pattern: example.org/bare, action: ALLOW, query: ignore}
 - {pattern: example.org/.*, action: ALLOW}
 """
+
+
+async def decided(decide: Decide, flow: http.HTTPFlow) -> None:
+    """Ask, and wait where it says so."""
+    waiting = decide.request(flow)
+    if waiting is not None:
+        await waiting
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def test_what_the_rules_do_not_admit_is_refused_with_what_helps(
     shop: Workshop, url: str, broken: bool, hint: str
 ) -> None:
     flow, exchange = shop.flow(url)
-    asyncio.run(Decide(shop.shared).request(flow))
+    asyncio.run(decided(Decide(shop.shared), flow))
     assert isinstance(exchange.decision, Refuse)
     assert exchange.problem is not None
     assert (exchange.problem.broken, exchange.route) == (broken, None)
@@ -51,7 +59,7 @@ def test_what_the_rules_do_not_admit_is_refused_with_what_helps(
 def test_what_may_be_fetched_takes_the_lead_and_gives_it_back_at_its_end(shop: Workshop) -> None:
     async def scenario() -> None:
         flow, exchange = shop.flow(URL)
-        await Decide(shop.shared).request(flow)
+        await decided(Decide(shop.shared), flow)
         assert isinstance(exchange.decision, Fetch)
         assert exchange.request is not None
         assert shop.shared.flights.lead(exchange.request, URL) is None
@@ -68,10 +76,10 @@ def test_who_asks_for_the_same_waits_and_is_answered_from_the_store_or_leads_its
     async def scenario() -> object:
         first_flow, first = shop.flow(URL)
         decide = Decide(shop.shared)
-        await decide.request(first_flow)
+        await decided(decide, first_flow)
         shop.shared.exchanges._current.clear()
         second_flow, second = shop.flow(URL)
-        waiting = asyncio.create_task(decide.request(second_flow))
+        waiting = asyncio.create_task(decided(decide, second_flow))
         await asyncio.sleep(0)
         assert not waiting.done()
         first.entry = Entry("GET", URL, 200, sha256="a" * 64, size=1) if recorded else None
@@ -88,7 +96,7 @@ def test_what_is_not_kept_waits_for_nobody(shop: Workshop) -> None:
         for _ in range(2):
             flow, exchange = shop.flow("https://example.org/through")
             shop.shared.exchanges._current.clear()
-            await Decide(shop.shared).request(flow)
+            await decided(Decide(shop.shared), flow)
             assert isinstance(exchange.decision, Fetch)
             assert exchange.cleanups == []
 
@@ -100,7 +108,7 @@ def test_a_credential_in_the_key_is_refused_with_the_rule_that_would_drop_it(
     shop: Workshop, path: str, refused: bool
 ) -> None:
     flow, exchange = shop.flow(f"https://example.org/{path}")
-    asyncio.run(Decide(shop.shared).request(flow))
+    asyncio.run(decided(Decide(shop.shared), flow))
     assert (exchange.problem is not None) == refused
     if refused:
         assert problem(exchange) == ("refused", 403)
@@ -111,5 +119,5 @@ def test_a_credential_in_the_key_is_refused_with_the_rule_that_would_drop_it(
 def test_what_is_answered_already_is_not_decided_about(shop: Workshop) -> None:
     flow, exchange = shop.flow(URL)
     exchange.refuse("no")
-    asyncio.run(Decide(shop.shared).request(flow))
+    asyncio.run(decided(Decide(shop.shared), flow))
     assert exchange.decision is None

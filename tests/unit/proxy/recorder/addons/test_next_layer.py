@@ -27,6 +27,8 @@ def chosen(folder: Path, address: tuple[str, int] | None, first: bytes, *, in_tl
         if in_tls:
             ServerTLSLayer(around)
             ClientTLSLayer(around)
+        else:
+            HttpLayer(around, HTTPMode.regular)
         asking = layer.NextLayer(around)
         asking.events.append(events.DataReceived(around.client, first))
         NextLayer(shop.shared, Intake(shop.shared, 1)).next_layer(asking)
@@ -55,8 +57,8 @@ def test_what_is_not_the_first_tls_in_a_tunnel_is_read_as_strict_http(
 
 def test_in_a_tunnel_tls_is_spoken_with_both_ends(tmp_path: Path) -> None:
     found = chosen(tmp_path, ("example.org", 443), HELLO)
-    assert isinstance(found, ServerTLSLayer)
-    assert isinstance(found.child_layer, ClientTLSLayer)
+    assert isinstance(found, ClientTLSLayer)
+    assert found.context.server.tls
 
 
 class Hello:

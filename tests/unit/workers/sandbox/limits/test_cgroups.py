@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,6 +148,16 @@ def a_name(number: int = 999_999_999) -> str:
     return f"hermit-cell-{number}-{secrets.token_hex(8)}"
 
 
+def swept(folders: list[Path]) -> bool:
+    """Sweep until they are gone: another Hermit of this machine may be at it as well, and have one of them locked."""
+    for _ in range(500):
+        sweep()
+        if not any(folder.exists() for folder in folders):
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def test_what_a_dead_hermit_left_is_swept_when_nothing_runs_there_any_more(group: Cgroup) -> None:
     leftovers = [folder.with_name(a_name(os.getpid())) for folder in set(group._folders.values())]
     for folder in leftovers:
@@ -159,8 +170,7 @@ def test_what_a_dead_hermit_left_is_swept_when_nothing_runs_there_any_more(group
         assert all(folder.is_dir() for folder in leftovers)
         running.kill()
         running.wait()
-    assert sweep() >= len(leftovers)
-    assert not any(folder.exists() for folder in leftovers)
+    assert swept(leftovers)
     assert all(folder.is_dir() for folder in group._folders.values()), "a living hermit's group was taken"
 
 
@@ -173,8 +183,7 @@ def test_a_living_hermits_empty_group_stays_and_goes_with_it(group: Cgroup) -> N
         assert folder.is_dir()
     finally:
         end(running)
-    sweep()
-    assert not folder.exists()
+    assert swept([folder])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes another time namespace of a clock that is not its own")
@@ -190,8 +199,8 @@ def test_a_sweep_with_another_clock_and_other_numbers_takes_no_living_hermits_gr
         dead.rmdir()
         pytest.skip(f"no time namespace here: {done.stderr}")
     assert own.is_dir()
-    assert not dead.exists()
-    assert int(done.stdout) >= 1
+    assert swept([dead])
+    assert done.stdout.strip().isdecimal()
 
 
 def test_what_was_left_in_a_group_beside_ours_is_swept_and_a_living_hermits_stays(tmp_path: Path) -> None:
@@ -287,8 +296,7 @@ def test_removing_does_not_wait_for_what_takes_its_time_to_die(group: Cgroup, mo
         settled()
         assert {folder for folder, thread in started if thread is not threading.main_thread()} == folders
         assert all(folder.is_dir() for folder in folders), "it was to be too slow"
-    sweep()
-    assert not any(folder.exists() for folder in folders)
+    assert swept(list(folders))
 
 
 @pytest.mark.skipif(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import os
 import resource
+import signal
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,8 +15,12 @@ import pytest
 
 from hermit_workers.cell import CellError
 from hermit_workers.sandbox.limits.gauges import used_segments
-from hermit_workers.sandbox.namespaces.holder import ROOT, Holder, Layered
+from hermit_workers.sandbox.namespaces import holder as module
+from hermit_workers.sandbox.namespaces import inside
+from hermit_workers.sandbox.namespaces.holder import ROOT, Child, Holder, Layered
 from hermit_workers.sandbox.namespaces.mapped import run_mapped
+from tests.support.alongside import alongside
+from tests.support.keeper import holder_of
 
 
 def within(work: Callable[[Holder], Awaitable[None]], **options: object) -> None:
@@ -113,6 +118,23 @@ def test_an_overlay_leaves_the_image_as_it_is_and_the_end_removes_the_layer(tmp_
     assert os.listdir(tmp_path) == ["image"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a second file system whose folders others may read")
+def test_a_layer_on_another_disk_than_the_image_is_one_device_with_it() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as image, tempfile.TemporaryDirectory(dir="/var/tmp") as layer:
+        if os.stat(image).st_dev == os.stat(layer).st_dev:
+            pytest.skip("both are on one file system here")
+        for folder in (image, layer):
+            Path(folder).chmod(0o755)
+        Path(image, "old").touch()
+
+        async def work(holder: Holder) -> None:
+            script = f"cd {ROOT} && mkdir folder && touch new && exec 3>gone && rm gone && "
+            status, said = await output(holder, f"{script}stat -L -c %d . old new folder /proc/self/fd/3")
+            assert (status, len(said.split()), len(set(said.split()))) == (0, 5, 1), said
+
+        within(work, tree=Layered(Path(image), Path(layer, "cell"), 1 << 20))
+
+
 def test_a_kept_layer_is_gone_on_with(tmp_path: Path) -> None:
     empty_image(tmp_path)
     tree = Layered(tmp_path / "image", tmp_path / "layer", 1 << 20)
@@ -172,18 +194,75 @@ def test_who_is_admitted_is_the_parent_of_all() -> None:
     within(work, admit=admitted.append)
 
 
-def test_calls_after_its_death_say_so() -> None:
+async def sleeping(holder: Holder) -> Child:
+    with tempfile.TemporaryFile() as nothing:
+        return await holder.spawn(["sleep", "1000"], descriptors=dict.fromkeys((0, 1, 2), nothing.fileno()))
+
+
+@pytest.mark.parametrize(
+    ("whom", "said"), [("keeper", "its keeper was killed by SIGKILL"), ("holder", "killed by SIGKILL")]
+)
+def test_who_waits_for_it_when_it_dies_and_who_asks_later_hears_how_it_ended(whom: str, said: str) -> None:
     async def work(holder: Holder) -> None:
-        with tempfile.TemporaryFile() as nothing:
-            child = await holder.spawn(["sleep", "1000"], descriptors=dict.fromkeys((0, 1, 2), nothing.fileno()))
-            holder._process.kill()
-            with contextlib.suppress(CellError):  # it may still have the time to tell
-                assert await child.wait() == 137
-            await holder._process.wait()
-            with pytest.raises(CellError, match="has gone"):
-                await holder.files()
+        child = await sleeping(holder)
+        keeper = holder._process.pid
+        os.kill(keeper if whom == "keeper" else holder_of(keeper), signal.SIGKILL)
+        for waiting in (child.wait, holder.files, holder.files):
+            with pytest.raises(CellError, match=rf"has gone \({said}\)"):
+                await waiting()
 
     within(work)
+
+
+def test_who_waits_for_it_when_it_is_closed_hears_that_and_nothing_of_a_death() -> None:
+    async def work(holder: Holder) -> None:
+        async with alongside((await sleeping(holder)).wait()) as waiting:
+            await asyncio.sleep(0)
+            await holder.close()
+            for late in (waiting, holder.files()):
+                with pytest.raises(CellError, match="was taken away meanwhile"):
+                    await late
+
+    within(work)
+
+
+def test_a_keeper_that_does_not_end_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SETTLED", 0.05)
+
+    async def work(holder: Holder) -> None:
+        keeper = holder._process.pid
+        child, first = await sleeping(holder), holder_of(keeper)
+        os.kill(keeper, signal.SIGSTOP)
+        try:
+            os.kill(first, signal.SIGKILL)
+            with pytest.raises(CellError, match="still being cleaned up"):
+                await child.wait()
+        finally:
+            os.kill(keeper, signal.SIGCONT)
+
+    within(work)
+
+
+def test_what_cannot_be_sent_is_no_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(holder: Holder) -> None:
+        def full(*_: object) -> None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        with monkeypatch.context() as patched:
+            patched.setattr(inside, "send", full)
+            with pytest.raises(CellError, match="cannot be asked to files: Resource temporarily unavailable"):
+                await holder.files()
+        assert await output(holder, "echo lives") == (0, "lives\n")
+
+    within(work)
+
+
+def test_what_it_starts_may_have_fewer_files_than_it_has_itself() -> None:
+    async def work(holder: Holder) -> None:
+        assert resource.prlimit(holder_of(holder._process.pid), resource.RLIMIT_NOFILE) == (5000, 5000)
+        assert await output(holder, "ulimit -Sn; ulimit -Hn") == (0, "300\n3976\n")
+
+    within(work, limits={resource.RLIMIT_NOFILE: (300, 5000)})
 
 
 def test_segments_are_the_cells_own_bounded_where_the_kernel_lets_and_told(tmp_path: Path) -> None:

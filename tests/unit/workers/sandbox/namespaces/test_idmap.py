@@ -38,9 +38,13 @@ def test_the_first_range_that_is_large_enough_is_taken(
 @pytest.mark.parametrize(
     ("users", "groups", "hint"),
     [
-        ("", "", f"sudo usermod --add-subuids 100000-165535 {NOBODY}"),
-        ("a:100000:65536\nb:165536:65536\n", "", f"sudo usermod --add-subuids 231072-296607 {NOBODY}"),
-        (f"{NOBODY}:100000:65535\n", "", f"sudo usermod --add-subuids 165535-231070 {NOBODY}"),
+        ("", "", f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {NOBODY}"),
+        (
+            "a:100000:65536\nb:165536:65536\n",
+            f"{NOBODY}:1:65536",
+            f"sudo usermod --add-subuids 231072-296607 {NOBODY}",
+        ),
+        (f"{NOBODY}:100000:65535\n", f"{NOBODY}:1:65536", f"sudo usermod --add-subuids 165535-231070 {NOBODY}"),
         (f"{NOBODY}:100000:65536\n", "a:100000:65536\n", f"sudo usermod --add-subgids 165536-231071 {NOBODY}"),
     ],
 )
@@ -53,7 +57,7 @@ def test_who_has_no_range_is_told_the_command_that_gives_one(
 
 
 def test_missing_files_are_like_empty_ones(tmp_path: Path) -> None:
-    with pytest.raises(CellError, match="has no 65536 ids"):
+    with pytest.raises(CellError, match=r"subuid and .*/subgid have no 65536 ids"):
         idmap.find(NOBODY, folder=tmp_path)
 
 
