@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hermit_cli import runs
+from hermit_cli.build.cells import check_cell
 from hermit_cli.findings import Finding, Level, fail, ok, warn
 from hermit_cli.output import bytes_as_text
 from hermit_cli.table import counted
@@ -91,12 +92,21 @@ def _builds(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _mmdebstrap(environ)
     for one in examine_sandbox(Library.of(environ).folder):
         yield Finding(one.name, Level(one.level), one.text, one.hint)
+    yield _vm()
 
 
 def _mmdebstrap(environ: Mapping[str, str]) -> Finding:
     if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
         return warn("mmdebstrap", "not installed; no image can be made here", as_root("apt-get install mmdebstrap"))
     return ok("mmdebstrap", "makes images")
+
+
+def _vm() -> Finding:
+    try:
+        check_cell("vm")
+    except HermitError as error:
+        return warn("vm", f"{error}; all else works without", error.hint)
+    return ok("vm", "qemu-system-x86_64 and libvirt's programs; whether KVM boots a guest is not probed here")
 
 
 def _python() -> Iterator[Finding]:

@@ -30,6 +30,7 @@ at the end."""
 _MODE_HELP = "auto (the default) is hermetic where there is a snapshot, else record"
 _REFRESH_HELP = "record, and ask upstream for what the snapshot has, too (ALLOW is taken as REFRESH)"
 _KEEP_HELP = "keep what a failed step leaves, for hermit shell"
+_CELL_HELP = "where it runs: sandbox (the default), or vm, a machine with a kernel of its own (experimental)"
 _LAST_LINES = 40
 
 
@@ -43,6 +44,7 @@ class Options:
     project: Project
     given: tuple[str, ...]
     mode: str
+    cell: str
     step: str | None
     keep: bool
     out: Path | None
@@ -68,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="the project (default: where you are)")
     parser.add_argument("--mode", choices=("record", "hermetic", "auto"), default="auto", help=_MODE_HELP)
     parser.add_argument("--refresh", action="store_true", help=_REFRESH_HELP)
-    parser.add_argument("--cell", choices=("sandbox",), default="sandbox", help="where it runs")
+    parser.add_argument("--cell", choices=("sandbox", "vm"), default="sandbox", help=_CELL_HELP)
     parser.add_argument("--step", metavar="N", help="stop after this step, told by number or name")
     parser.add_argument("--keep", action="store_true", help=_KEEP_HELP)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where artifacts go (default: .hermit/out)")
@@ -125,6 +127,8 @@ def read_options(args: argparse.Namespace) -> Options:
         raise UsageError(f"there is no folder {folder}", hint="hermit build [PATH]")
     project = find_project(folder)
     mode = args.mode
+    if args.keep and args.cell != "sandbox":
+        raise UsageError("--keep keeps what a sandbox leaves, and a VM leaves nothing", hint="leave one of them out")
     if args.refresh and mode == "hermetic":
         raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
     if mode == "auto":
@@ -135,6 +139,7 @@ def read_options(args: argparse.Namespace) -> Options:
         project=project,
         given=(str(args.path),) if args.path else (),
         mode=mode,
+        cell=args.cell,
         step=args.step,
         keep=args.keep,
         out=out,
@@ -174,11 +179,13 @@ def look_at(project: Project) -> tuple[Source, Plan]:
 
 def _build(options: Options, order: Order, proxy: Spawned, raise_again: Callable[[], None]) -> BuildReport:
     from hermit_cli.build.beforehand import check_rules  # noqa: PLC0415  see above
+    from hermit_cli.build.cells import check_cell  # noqa: PLC0415  see above
     from hermit_cli.build.conductor import conduct  # noqa: PLC0415  see above
     from hermit_cli.build.outcome import Outcome  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.snapshot.tree import read_tree  # noqa: PLC0415  see above
 
+    check_cell(order.cell)
     old = None
     if order.mode is Mode.RECORD:
         check_rules(order.proxy)
@@ -214,6 +221,7 @@ def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
         output.say_styled(f"  {note}", "warn")
     return Order(
         mode=Mode(options.mode),
+        cell=options.cell,
         proxy=proxy_settings(project, settings, rules=project.rules, network=project.network, refresh=options.refresh),
         rundir=rundir,
         project=project.root,

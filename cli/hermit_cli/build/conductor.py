@@ -13,6 +13,7 @@ from hermit_cli import runs
 from hermit_cli.attended import attended
 from hermit_cli.build import artifacts
 from hermit_cli.build.artifacts import Artifact
+from hermit_cli.build.cells import LAYER, make_cell
 from hermit_cli.build.kept import About
 from hermit_cli.build.order import Built, Order
 from hermit_cli.build.printing import Printing
@@ -37,7 +38,6 @@ from hermit_workers.image.library import Image, Library
 from hermit_workers.image.making import ensure_image
 from hermit_workers.sandbox.cell import SandboxCell
 
-_LAYER = "cell"
 _GRACE = 10.0
 _TIMED_OUT = 124  # as timeout(1) tells it
 
@@ -54,7 +54,7 @@ class _Conductor:
         self._order = order
         self._spawned = spawned
         self._progress = Progress(order.mode.value, quiet=order.quiet)
-        self._cell: SandboxCell | None = None
+        self._cell: Cell | None = None
         self._proxy: ProxyProcess | None = None
         self._task: asyncio.Task[Any] | None = None
         self._interrupted: str | None = None
@@ -114,7 +114,7 @@ class _Conductor:
 
     async def _with_cell(self, image: Image, proxy: ProxyProcess, authority: RunCA) -> None:
         order = self._order
-        self._cell = cell = SandboxCell(image.root, order.rundir / _LAYER, order.limits)
+        self._cell = cell = await make_cell(order, image)
         stays = False
         try:
             wire = Wire(hermetic=order.mode is Mode.HERMETIC)
@@ -125,7 +125,7 @@ class _Conductor:
             await self._with_printing(cell, proxy, wire)
             await cell.stop()
             await self._take(cell)
-            stays = self._leaves and await self._stays(cell)
+            stays = self._leaves and isinstance(cell, SandboxCell) and await self._stays(cell)
         finally:
             await to_the_end(cell.destroy())
         if stays:
@@ -155,7 +155,7 @@ class _Conductor:
     async def _keep(self, image: Image) -> None:
         order = self._order
         try:
-            self._kept = await to_the_end(order.kept.put(order.rundir / _LAYER, self._about(image)))
+            self._kept = await to_the_end(order.kept.put(order.rundir / LAYER, self._about(image)))
         except HermitError as error:
             _say_lost(error)
 
@@ -165,7 +165,7 @@ class _Conductor:
         folder, when = str(failed.folder), runs.began(order.rundir)
         return About(str(order.project), image.digest, failed.title, failed.user, folder, when)
 
-    async def _with_printing(self, cell: SandboxCell, proxy: ProxyProcess, wire: Wire) -> None:
+    async def _with_printing(self, cell: Cell, proxy: ProxyProcess, wire: Wire) -> None:
         order = self._order
         printing = Printing(order.rundir / runs.STEPS_NAME, limit=order.limits.output, quiet=order.quiet)
         try:

@@ -21,12 +21,14 @@ from hermit_workers.cell import Limits
 class Order:
     """Is everything that a build needs to know before it starts.
 
+    `cell` is `sandbox` or `vm`.
     `project` is the folder that has `.hermit`, `out` where artifacts go (None: the build is a part, and has none).
     `environment` is the user's own, for Hermit's folders; nothing of it reaches the build. `kept` is the place of what
     a failed build leaves, and `keep` says whether this one leaves it.
     """
 
     mode: Mode
+    cell: str
     proxy: ProxySettings
     rundir: Path
     project: Path

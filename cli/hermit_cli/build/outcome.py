@@ -111,6 +111,7 @@ class Outcome:
             kept=built.kept,
             project=order.project,
             unasked=_unasked(troubles, order.proxy),
+            cell=order.cell,
             was=_in_store(compared.before[0], order.proxy) if compared and compared.before else None,
         )
 

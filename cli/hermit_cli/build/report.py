@@ -50,8 +50,9 @@ class StepDone:
 class BuildReport(RunReport):
     """Is one build as it ended.
 
-    `command` are the arguments that name the project; `steps` those that were begun, of `planned`; `kept` is the size
-    in bytes of what --keep left; `was` is where the first artifact that differs lies as it was before.
+    `command` are the arguments that name the project, `cell` says in what it ran; `steps` are those that were begun, of
+    `planned`; `kept` is the size in bytes of what --keep left; `was` is where the first artifact that differs lies as
+    it was before.
     """
 
     steps: tuple[StepDone, ...] = ()
@@ -66,6 +67,7 @@ class BuildReport(RunReport):
     kept: int | None = None
     project: Path | None = None
     was: Path | None = None
+    cell: str = "sandbox"
 
     def result(self) -> dict[str, Any]:
         """Give what is remembered of a build: with it a later one can tell whether it made the same."""
@@ -84,6 +86,7 @@ class BuildReport(RunReport):
             "project": str(self.project),
             "commit": self.commit,
             "changes": self.changes,
+            "cell": self.cell,
             "identity": self.identity and self.identity.to_json(),
             "steps": [step.to_json() for step in self.steps],
             "planned": self.planned,
@@ -107,14 +110,15 @@ class BuildReport(RunReport):
             return shlex.join(["hermit", "shell", *place]) + "    (a shell in what it left)"
         failed = self.failure or any(step.status for step in self.steps)
         if self.exit_code is ExitCode.FAILED and not self.signal and failed:
-            return (
-                shlex.join(["hermit", "build", *self._mode(self.mode), "--keep", *place]) + "    (then: hermit shell)"
-            )
+            # In a sandbox, which alone can be kept and looked into.
+            again = shlex.join(["hermit", "build", *self._mode(self.mode), "--keep", *place])
+            return f"{again}    (then: hermit shell)"
         return None
 
     def again(self, mode: Mode) -> str:
         """Give the command line that does it again."""
-        return shlex.join(["hermit", "build", *self._mode(mode), *self.command])
+        cell = [] if self.cell == "sandbox" else ["--cell", self.cell]
+        return shlex.join(["hermit", "build", *self._mode(mode), *cell, *self.command])
 
     @staticmethod
     def _mode(mode: Mode) -> list[str]:

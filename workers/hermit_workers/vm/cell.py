@@ -123,7 +123,7 @@ class VmCell:
     async def run(self, command: Command, *, stdin: int | None = None, output: int) -> Ended:
         """Run a command to its end; raise CellError where it could not be started, or the machine has ended."""
         if stdin is not None and os.isatty(stdin):
-            raise CellError("a VM gives no terminal yet", hint="the sandbox does: hermit shell without --cell vm")
+            raise CellError("a VM gives no terminal yet", hint="hermit shell gives one, in a sandbox")
         return await self._ended(command, Descriptor(output), stdin)
 
     async def _ended(self, command: Command, sink: Sink, stdin: int | None) -> Ended:

@@ -60,6 +60,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _Result = TypeVar("_Result")
 
 
+def check_programs() -> None:
+    """Raise CellError with the command that installs what a link is made with, and is not there."""
+    for program, package in _PACKAGES.items():
+        if shutil.which(program, path=_PATH) is None:
+            raise CellError(f"{program} is not installed, and VMs need it", hint=f"sudo apt-get install {package}")
+
+
 class Link:
     """Is one build's wire.
 
@@ -97,9 +104,7 @@ class Link:
     def _thd_open(cls, folder: Path, ports: Sequence[int]) -> Self:
         if os.geteuid() != 0:
             raise CellError("only root makes a build's network namespace", hint="without root: QEMU's own network")
-        for program, package in _PACKAGES.items():
-            if shutil.which(program, path=_PATH) is None:
-                raise CellError(f"{program} is not installed, and VMs need it", hint=f"sudo apt-get install {package}")
+        check_programs()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file, lock = _fresh(folder)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from hermit_cli.build import command
-from hermit_cli.build.order import Order
+from hermit_cli.build.order import Built, Order
+from hermit_cli.main import main
 from hermit_cli.project import Project
 from hermit_proxy.errors import HermitError, InputError, UsageError
 from hermit_proxy.run.spawning import Spawned, spawn
@@ -41,6 +43,46 @@ def test_a_path_is_the_project_and_is_named_in_what_comes_next(tmp_path: Path) -
     options = read("there", "--out", "artifacts")
     assert (options.project.root, options.given) == (tmp_path / "there", ("there",))
     assert options.out == tmp_path / "artifacts"
+
+
+@pytest.mark.parametrize(
+    ("option", "cell"), [((), "sandbox"), (("--cell", "sandbox"), "sandbox"), (("--cell", "vm"), "vm")]
+)
+def test_a_build_is_in_a_sandbox_unless_a_vm_is_asked_for(
+    tmp_path: Path, option: tuple[str, ...], cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hermit_cli.build.cells.check_cell", lambda _kind: None)
+    assert order_of(tmp_path, monkeypatch, *option).cell == cell
+
+
+def test_a_kind_of_cell_that_nobody_knows_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".hermit").mkdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "--cell", "container"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'container' (choose from 'sandbox', 'vm')" in capsys.readouterr().err
+
+
+def test_nothing_of_a_vm_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / ".hermit").mkdir()
+    assert read("--keep").keep
+    with pytest.raises(UsageError, match="--keep keeps what a sandbox leaves, and a VM leaves nothing") as told:
+        read("--keep", "--cell", "vm")
+    assert "leave one of them out" in str(told.value.hint)
+
+
+@pytest.mark.parametrize("cell", ["sandbox", "vm"])
+def test_the_object_for_programs_names_the_cell(
+    tmp_path: Path, cell: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".hermit").mkdir()
+    (tmp_path / ".hermit/build.yaml").write_text("image: debian-12\nsteps: [{run: make}]\n")
+    counts = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
+    built = Built((), 1, counts, "SIGINT", None, "", "", None, "")
+    monkeypatch.setattr("hermit_cli.build.conductor.conduct", lambda _order, _proxy: built)
+    monkeypatch.setattr("hermit_cli.build.cells.check_cell", lambda _kind: None)
+    main(["build", "--json", "--cell", cell])
+    assert json.loads(capsys.readouterr().out)["cell"] == cell
 
 
 @pytest.mark.parametrize(("option", "silent"), [((), False), (("--quiet",), True), (("--json",), True)])

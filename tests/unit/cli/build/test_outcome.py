@@ -48,6 +48,7 @@ def outcome(project: Project, **counts: int) -> Outcome:
     (folder / "requests.jsonl").touch()
     order = Order(
         mode=Mode.RECORD,
+        cell="sandbox",
         proxy=ProxySettings(project.rules, project.network, str(folder / "store"), "pool"),
         rundir=folder,
         project=project.root,

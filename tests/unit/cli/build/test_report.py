@@ -189,3 +189,11 @@ def test_a_step_tells_its_time_and_what_it_fetched(
 ) -> None:
     say_step(step)
     assert capsys.readouterr().err == line
+
+
+def test_what_comes_next_is_in_the_same_kind_of_cell_but_for_keeping() -> None:
+    assert REPORT.again(Mode.RECORD) == "hermit build --mode record there"
+    assert replace(REPORT, cell="vm").again(Mode.RECORD) == "hermit build --mode record --cell vm there"
+    assert replace(REPORT, cell="vm").to_json()["cell"] == "vm"
+    kept = "hermit build --mode hermetic --keep there    (then: hermit shell)"
+    assert replace(FAILED, cell="vm").next_step() == FAILED.next_step() == kept

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from hermit_workers.image.errors import ImageError
 from hermit_workers.imagetree import read_inside
 from hermit_workers.vm.guest.cpio import archive
-from hermit_workers.vm.guest.kernel import Kernel, find_kernel
+from hermit_workers.vm.guest.kernel import Kernel, UnbootableError, find_kernel
 
 _HERE = Path(__file__).parent
 _BUSYBOX = PurePosixPath("/bin/busybox")
@@ -30,11 +30,13 @@ def make_boot(root: Path) -> Boot:
         busybox = read_inside(root, _BUSYBOX)
     except OSError as error:
         raise ImageError(f"{_BUSYBOX} of the image cannot be read: {error.strerror}") from error
-    hint = "name the package busybox-static in the image's recipe"
+    hint = "name the package busybox-static in the image's recipe, then: hermit image build"
     if busybox is None:
-        raise ImageError(f"the image has no {_BUSYBOX}, and a VM begins with it", hint=hint)
+        raise UnbootableError(f"the image has no {_BUSYBOX}, and a VM begins with it", hint=hint)
     if _INTERPRETER in busybox[: 1 << 12]:
-        raise ImageError(f"the image's {_BUSYBOX} needs libraries, which are not there yet when it runs", hint=hint)
+        raise UnbootableError(
+            f"the image's {_BUSYBOX} needs libraries, which are not there yet when it runs", hint=hint
+        )
     return Boot(kernel.image, make_initrd(kernel, busybox))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hermit_proxy.errors import ExitCode
 from hermit_workers.image.errors import ImageError
 from hermit_workers.imagetree import read_inside
 
@@ -16,10 +17,16 @@ from hermit_workers.imagetree import read_inside
 NEEDED = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "ext4", "overlay")
 
 _PACKAGE = "linux-image-cloud-amd64"
-_HINT = f"name the packages {_PACKAGE} and busybox-static in the image's recipe"
+_HINT = f"name the packages {_PACKAGE} and busybox-static in a recipe of the project's own, then: hermit image build"
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.+~_-]{0,99}")
 _XZ = ".xz"
 LIMIT = 16 << 20  # what read_inside gives at most
+
+
+class UnbootableError(ImageError):
+    """Is raised where an image lacks what a VM boots from: that is its recipe's doing, not this machine's."""
+
+    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ def find_kernel(root: Path) -> Kernel:
     versions = [name.removeprefix("vmlinuz-") for name in _names(root / "boot") if name.startswith("vmlinuz-")]
     if len(versions) != 1 or not _VERSION.fullmatch(versions[0]):
         found = ", ".join(map(ascii, versions)) or "none"
-        raise ImageError(f"an image for VMs has one kernel; this one has {found}", hint=_HINT)
+        raise UnbootableError(f"an image for VMs has one kernel; this one has {found}", hint=_HINT)
     version = versions[0]
     modules = PurePosixPath("/lib/modules", version)
     depends = dict(_dependencies(_read(root, modules / "modules.dep").decode(errors="replace")))
@@ -66,7 +73,7 @@ def _read(root: Path, path: PurePosixPath) -> bytes:
     except OSError as error:
         raise ImageError(f"{path} of the image cannot be read: {error.strerror}", hint=_HINT) from error
     if content is None:
-        raise ImageError(f"the image has no {path}, and a VM needs it", hint=_HINT)
+        raise UnbootableError(f"the image has no {path}, and a VM needs it", hint=_HINT)
     if len(content) >= LIMIT:
         raise ImageError(f"{path} of the image is too large: {LIMIT >> 20} MiB and more")
     return content
@@ -92,7 +99,7 @@ def _order(depends: Mapping[str, tuple[str, list[str]]], builtin: set[str]) -> l
         if name in builtin:
             continue
         if name not in depends:
-            raise ImageError(f"the image's kernel has no module {name}, and a VM needs it", hint=_HINT)
+            raise UnbootableError(f"the image's kernel has no module {name}, and a VM needs it", hint=_HINT)
         path, others = depends[name]
         # depmod lists everything, also what is needed only by what is needed.
         found |= dict.fromkeys(depends[other][0] for other in others if other in depends)
