@@ -500,6 +500,21 @@ def _post(run: Recording, host: str, size: int) -> Client:
     return client
 
 
+@pytest.mark.parametrize(
+    ("framing", "body", "status"),
+    [("Content-Length: 99999999999", b"", 413), ("Transfer-Encoding: chunked", b"zz\r\n", 400)],
+)
+def test_a_client_that_waited_to_send_its_body_hears_why_it_is_not_taken(
+    tmp_path: Path, framing: str, body: bytes, status: int
+) -> None:
+    with recording(tmp_path, ALLOW) as run, run.client() as client:
+        head = f"POST http://example.org/a HTTP/1.1\r\nHost: example.org\r\n{framing}\r\nExpect: 100-continue\r\n\r\n"
+        client.send(head.encode() + body)
+        assert client._file.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert client._file.readline() == b"\r\n"
+        assert client.receive("POST").status == status
+
+
 def test_bodies_of_parallel_requests_share_a_budget_and_those_beyond_it_wait(tmp_path: Path) -> None:
     size = 3 << 20
     with Origin() as plain, recording(tmp_path, ALLOW) as run:

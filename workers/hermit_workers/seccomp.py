@@ -21,7 +21,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _KEEP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16
 
 FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK: not vsock, not packet, not bluetooth
-NETLINK = 16
+LOCAL, NETLINK = 1, 16
 # Streams, datagrams, raw, packets in order (local sockets only). Not DCCP, which is asked for by its type as well as by
 # its protocol, and not the type by which the kernel gives a packet socket for AF_INET.
 TYPES = (1, 2, 3, 5)
@@ -35,6 +35,8 @@ NETLINK_PROTOCOLS = (0,)
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # both put keystrokes into the terminal of the caller's caller
 TIOCSETD = 0x5423  # loads modules as well: line disciplines, for modems
+# Of any socket: SIOCGIFBR, SIOCSIFBR, SIOCGIFVLAN, SIOCSIFVLAN load the modules of bridges and VLANs for whoever asks.
+OF_INTERFACES = (0x8940, 0x8941, 0x8982, 0x8983)
 _X32 = 0x40000000
 
 
@@ -101,11 +103,13 @@ def program(machine: str | None = None) -> bytes:
         lines += _refuse(calls[call], errno.ENOSYS)
     for call in ("add_key", "request_key", "keyctl", "bpf", "perf_event_open", "syslog", "userfaultfd"):
         lines += _refuse(calls[call], errno.EPERM)
+    lines += _refuse_unless(calls["socket"], 0, FAMILIES, errno.EAFNOSUPPORT)
+    # The kernel makes both sockets, and loads their modules, before it finds that a family has no pairs.
+    lines += _refuse_unless(calls["socketpair"], 0, (LOCAL,), errno.EOPNOTSUPP)
     for call in ("socket", "socketpair"):
-        lines += _refuse_unless(calls[call], 0, FAMILIES, errno.EAFNOSUPPORT)
         lines += _guarded(calls[call], 1, [Instruction(_KEEP_BITS, _TYPE_BITS), *_unless(TYPES, errno.ESOCKTNOSUPPORT)])
     lines += _protocols(calls["socket"])
-    lines += _refuse_when(calls["ioctl"], 1, (TIOCSTI, TIOCLINUX, TIOCSETD), errno.EPERM)
+    lines += _refuse_when(calls["ioctl"], 1, (TIOCSTI, TIOCLINUX, TIOCSETD, *OF_INTERFACES), errno.EPERM)
     for call in ("clone", "unshare"):
         lines += _refuse_bit(calls[call], 0, CLONE_NEWUSER, errno.EPERM)
     lines.append(_verdict(ALLOW))

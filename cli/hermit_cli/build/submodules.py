@@ -9,6 +9,7 @@ from hermit_cli.build.repository import SUBMODULE
 from hermit_cli.build.source import Source
 from hermit_steps.plan import Plan
 
+_MOST = 1 << 20  # bytes of a script that is looked at
 _UPDATE = "git submodule update --init --recursive"
 
 
@@ -26,7 +27,11 @@ def unfetched(source: Source, plan: Plan) -> Iterator[str]:
 
 
 def _script(path: Path) -> str:
+    # A project may make it a link to what never ends: /dev/zero, or a pipe of the host's.
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        if path.is_symlink() or not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return file.read(_MOST).decode(errors="replace")
     except OSError:
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import h11
@@ -13,7 +14,7 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseHeaders, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Server, TBodyReader, make_body_reader
 
 from hermit_proxy.recorder.answers import plain_answer
@@ -161,6 +162,10 @@ class StrictHttp1Server(Http1Server):
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         """Answer with what the proxy has to say where mitmproxy would send a page of its own, or nothing."""
+        if isinstance(event, ResponseHeaders) and event.response.status_code == HTTPStatus.CONTINUE:
+            # It is no answer: kept as one, it would stand in the way of whatever has to be said later.
+            yield commands.SendData(self.conn, b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
         problem = self._observer.problem(self.conn.id)
         if isinstance(event, ResponseProtocolError) and problem is not None and not self.response:
             if self.conn.state & ConnectionState.CAN_WRITE:

@@ -23,13 +23,13 @@ class Ahead:
     def __init__(self, store: Store, entries: Iterable[Entry]) -> None:
         """Take the store, and the entries whose bodies may be asked for."""
         self._store = store
-        self._digests = chosen(entries)
+        self._bodies = chosen(entries)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin soon; starting twice is safe."""
-        if self._thread is None and self._digests:
+        if self._thread is None and self._bodies:
             self._thread = threading.Thread(target=self._thd_hash, name="ahead", daemon=True)
             self._thread.start()
 
@@ -39,21 +39,21 @@ class Ahead:
 
     def _thd_hash(self) -> None:
         rest = _LATER
-        for sha256 in self._digests:
+        for sha256, size in self._bodies:
             if self._stopped.wait(rest):
                 return
             begin = time.monotonic()
-            self._store.hash_ahead(sha256)
+            self._store.hash_ahead(sha256, size)
             rest = (time.monotonic() - begin) * _REST
 
 
-def chosen(entries: Iterable[Entry]) -> list[str]:
-    """Give the digests of bodies that are not hashed at each use, small ones first, up to a bound on their sum."""
-    sizes = {entry.sha256: entry.size for entry in entries if entry.sha256 is not None and (entry.size or 0) > SMALL}
+def chosen(entries: Iterable[Entry]) -> list[tuple[str, int]]:
+    """Give digest and size of bodies that are not hashed at each use, small ones first, up to a bound on their sum."""
+    sizes = {(entry.sha256, entry.size) for entry in entries if entry.sha256 and entry.size and entry.size > SMALL}
     found, left = [], _MOST
-    for sha256, size in sorted(sizes.items(), key=lambda item: (item[1] or 0, item[0])):
-        left -= size or 0
+    for sha256, size in sorted(sizes, key=lambda body: (body[1], body[0])):
+        left -= size
         if left < 0:
             break
-        found.append(sha256)
+        found.append((sha256, size))
     return found

@@ -20,7 +20,8 @@ _MAX_FOLDERS = 4
 _ENCODED = re.compile(r"%(?:25)*(?:2F|5C)")
 _ENCODED_RUN = re.compile(rf"/*(?:{_ENCODED.pattern}/*)+")
 # What lies below a package's name in registries of npm and in module proxies of Go: one package leads to the next.
-_OF_PACKAGE = re.compile(r"/(?:-|@v|@latest)(?:/|\Z)")
+# (`/-/` alone is also in the paths of forges, where a folder is somebody's: `/me/project/-/archive/v1/x.tar.gz`.)
+_OF_PACKAGE = re.compile(r"/(?:-/[^/]+\.tgz|@latest)\Z|/@v/")
 _META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 

@@ -25,6 +25,8 @@ MAX_PACKET = 64 * 1024
 _MAX_FDS = 4
 # Reports that nobody asked for, at most so often (seconds).
 _STATUS_INTERVAL = 0.2
+# Seconds between two looks at whether the last words have gone out; nearly always they have at the first.
+_AGAIN = 0.01
 # Room for the rest of a report: an error that names a thousand entries is cut, not lost.
 _MAX_TEXT = 48 * 1024
 
@@ -100,6 +102,11 @@ class Channel:
     def busy(self) -> bool:
         """Tell whether packets wait for the other end to read."""
         return bool(self._out)
+
+    async def sent(self) -> None:
+        """Wait until the other end has read so much that all packets are on their way, or has gone."""
+        while self._out and self._loop is not None:  # noqa: ASYNC110  an event, for what nearly never waits?
+            await asyncio.sleep(_AGAIN)
 
     def start(self) -> None:
         """Read on the running loop."""
@@ -227,6 +234,7 @@ class Control:
         elif order == "finish":
             await self._handler.on_finish()
             self._channel.send({"event": "finished", **self._handler.status()})
+            await self._channel.sent()
             self._on_end(ExitCode.DONE)
         else:
             raise ControlError(f"not an order: {message!r:.200} with {len(fds)} descriptors")

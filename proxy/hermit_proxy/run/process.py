@@ -78,6 +78,8 @@ class ProxyProcess:
         the run's certificate authority (one for `settings.clock` if none is given) into `rundir`. Returns at once;
         `ready` waits for the proxy to have read its rules and snapshot.
         """
+        if spawned is not None and spawned.mode != mode.value:  # a recorder has a way to upstream
+            raise ValueError(f"a proxy that was spawned to {spawned.mode} cannot be {mode.value}")
         _prepare(rundir, settings, ca)
         if spawned is None:
             spawned = spawn(mode.value, rundir, os.environ if environ is None else environ)

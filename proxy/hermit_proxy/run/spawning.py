@@ -30,6 +30,7 @@ class Spawned:
     It ends by itself as soon as our end is closed, however that comes about.
     """
 
+    mode: str
     popen: subprocess.Popen[bytes]
     sock: socket.socket
 
@@ -45,7 +46,7 @@ def spawn(mode: str, rundir: Path, environ: Mapping[str, str]) -> Spawned:
     """Spawn a proxy of a mode (`record` or `hermetic`) for a run whose folder is there; it is told nothing yet."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        return Spawned(_popen(mode, rundir, theirs.fileno(), environ), ours)
+        return Spawned(mode, _popen(mode, rundir, theirs.fileno(), environ), ours)
     except BaseException:
         ours.close()
         raise

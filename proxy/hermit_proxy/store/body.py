@@ -163,8 +163,11 @@ class Store(Protocol):
         """
         ...
 
-    def hash_ahead(self, sha256: str) -> None:
-        """Hash a body that this machine has, so that `open_body` need not; what is wrong with it `open_body` tells."""
+    def hash_ahead(self, sha256: str, size: int) -> None:
+        """Hash a body of `size` bytes that this machine has, so that `open_body` need not.
+
+        What is wrong with it `open_body` tells; one of another size is not read.
+        """
         ...
 
     def has(self, sha256: str) -> bool:

@@ -84,9 +84,9 @@ class FileStore:
         data = None if os.path.islink(folder) else read_cached(f"{folder}/{sha256}", size, _READ)
         return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None
 
-    def hash_ahead(self, sha256: str) -> None:
+    def hash_ahead(self, sha256: str, size: int) -> None:
         """Hash the file if this process has not; a wrong one stays where it is, for whoever opens it to be told."""
-        self._verdicts.prepare(str(self._place(sha256)), _READ)
+        self._verdicts.prepare(str(self._place(sha256)), _READ, size)
 
     def has(self, sha256: str) -> bool:
         """Tell whether a regular file stands in the body's place."""

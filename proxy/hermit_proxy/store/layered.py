@@ -123,9 +123,9 @@ class LayeredStore:
         """Give the local copy if it is in memory."""
         return self._local.read_at_once(sha256, size)
 
-    def hash_ahead(self, sha256: str) -> None:
+    def hash_ahead(self, sha256: str, size: int) -> None:
         """Hash the local copy, if there is one."""
-        self._local.hash_ahead(sha256)
+        self._local.hash_ahead(sha256, size)
 
     def has(self, sha256: str) -> bool:
         """Tell whether either layer has the body."""

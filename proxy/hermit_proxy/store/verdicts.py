@@ -57,12 +57,13 @@ class Verdicts:
                 self._known.popitem(last=False)
         return digest
 
-    def prepare(self, place: str, flags: int) -> None:
-        """Compute the digest of a file that is opened with `flags`, right or wrong; pass over what cannot be read."""
+    def prepare(self, place: str, flags: int, size: int) -> None:
+        """Compute the digest of a file that is opened with `flags`, right or wrong; pass over what has another size."""
         with suppress(OSError):
             fd = os.open(place, flags)
             try:
-                if stat.S_ISREG(os.fstat(fd).st_mode):
+                found = os.fstat(fd)
+                if stat.S_ISREG(found.st_mode) and found.st_size == size:
                     self.digest(fd)
             finally:
                 os.close(fd)

@@ -33,8 +33,12 @@ def addition(file: Path, items: Sequence[str], asides: Mapping[str, str]) -> Add
 
 
 def quoted(item: str) -> str:
-    """Give an item as YAML has it: what begins with a bracket would be a list."""
-    return f'"{item}"' if item.startswith("[") else item
+    """Give an item as YAML has it: in quotes where it would be a list, a truth or a number (`[::1]`, a host `yes`)."""
+    try:
+        plain = yaml.safe_load(f"- {item}") == [item]
+    except yaml.YAMLError:
+        plain = False
+    return item if plain else f'"{item}"'
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hermit_proxy.upstream.guard import Address, Allow, parse_allow, refusal
 _BEGINS = "upstream.allow opens it; in "
 _ENDS = ":\n"
 _UNASKED = "the rules name it, too"
+_AT_ONCE = 32  # hosts that are looked up: rules may name two thousand
 _PORT = 443  # for the guard's own question where no port is meant: what is opened, is at every port
 
 
@@ -79,7 +80,7 @@ def needed(
     seconds: float,
     resolve: Callable[[str], Iterable[Address]] | None = None,
 ) -> list[str]:
-    """Look hosts up, all at once and no longer than so many seconds, and give what has to be opened for them.
+    """Look hosts up, many at once and no longer than so many seconds, and give what has to be opened for them.
 
     A host that does not resolve in time needs nothing that could be told.
     """
@@ -92,11 +93,22 @@ def needed(
             return
 
     wanted = list(dict.fromkeys(hosts))
+    left = iter(wanted)
+    lock = threading.Lock()
+
+    def look_some_up() -> None:
+        while True:
+            with lock:
+                host = next(left, None)
+            if host is None or time.monotonic() > until:
+                return
+            look_up(host)
+
+    until = time.monotonic() + seconds
     # Not a pool: nothing waits for a resolver that does not answer, not even the end of the program.
-    threads = [threading.Thread(target=look_up, args=(host,), daemon=True) for host in wanted]
+    threads = [threading.Thread(target=look_some_up, daemon=True) for _ in wanted[:_AT_ONCE]]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     refused = [

@@ -398,7 +398,7 @@ _rows(
     ),
     build_descriptors_on_their_way=(
         "sends as many descriptors as it may and receives none, so that the kernel lets no cell's root send any",
-        "a holder may have more on their way than what it starts (`namespaces/launch.py`)",
+        "a holder may have more on their way than what it starts (`namespaces/launch.py`; [but](#what-is-not-stopped))",
     ),
     build_bubblewrap=("overwrites bubblewrap through /proc/1/exe, and follows its root", _UNMAPPED),
 )

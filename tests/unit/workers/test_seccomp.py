@@ -27,6 +27,7 @@ from hermit_workers.seccomp import (
 NO_SUCH_CALL, NOT_PERMITTED = ERRNO | errno.ENOSYS, ERRNO | errno.EPERM
 NO_SUCH_FAMILY = ERRNO | errno.EAFNOSUPPORT
 NO_SUCH_PROTOCOL = ERRNO | errno.EPROTONOSUPPORT
+NO_SUCH_PAIR = ERRNO | errno.EOPNOTSUPP
 NO_SUCH_TYPE = ERRNO | errno.ESOCKTNOSUPPORT
 I386 = 0x40000003
 TCGETS = 0x5401
@@ -70,7 +71,11 @@ CASES = [
     ("socketpair", (1, 1), ALLOW),
     ("socketpair", (1, 5 | 0o2000000, 4), ALLOW),
     ("socketpair", (1, 6), NO_SUCH_TYPE),
-    ("socketpair", (30, 1), NO_SUCH_FAMILY),
+    *(
+        ("socketpair", (family, 1, protocol), NO_SUCH_PAIR)
+        for family, protocol in ((2, 132), (16, 16), (10, 6), (30, 0))
+    ),
+    *(("ioctl", (0, number), NOT_PERMITTED) for number in (0x8940, 0x8941, 0x8982, 0x8983)),
     ("ioctl", (0, TCGETS), ALLOW),
     ("ioctl", (0, TIOCSTI), NOT_PERMITTED),
     ("ioctl", (TIOCSTI, TCGETS), ALLOW),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from hermit_workers.vm import protocol
 from hermit_workers.vm.protocol import Parser, ProtocolError, Said, Word
 
 _PIECE = protocol.MOST_PAYLOAD
+_PATIENCE = 5.0  # seconds, with a guest that takes no orders
+_LEFT = "the VM's agent is no longer there"
 
 
 class Sink(Protocol):
@@ -58,7 +61,7 @@ class Agent:
 
     async def greeting(self, seconds: float) -> None:
         """Wait until it greets; raise CellError where it does not in time."""
-        await self._answer(self._greeted, seconds, "greet")
+        await self._in_time(asyncio.shield(self._greeted), seconds, "greet")
 
     async def run(self, command: Command, argv: list[str], sink: Sink, *, stdin: int | None = None) -> int:
         """Run `argv` as a command says and give its status, 128 + n for signals; raise CellError where it cannot start.
@@ -75,7 +78,7 @@ class Agent:
             if stdin is not None:
                 feeding = self._loop.create_task(self._feed(number, stdin))
             return await run.ended
-        except CellError:
+        except BaseException:  # who gives up hears no more of it, either
             if self._runs.pop(number, None) is not None:
                 sink.close()
             raise
@@ -95,17 +98,22 @@ class Agent:
         return self._gone is not None
 
     async def signal(self, number: int, which: int) -> None:
-        """Send a signal to a command, if it runs."""
+        """Send a signal to a command, if it runs; a guest that takes no orders gets none."""
         run = self._runs.get(number)
         if run is not None and not run.ended.done():
-            await self._send(protocol.signal(number, which))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await self._send(protocol.signal(number, which))
 
     async def clear(self, seconds: float) -> None:
         """End every process of the VM but the agent; raise CellError where that is not done in time."""
+        await self._in_time(self._clear(), seconds, "end the VM's processes")
+
+    async def _clear(self) -> None:
         if self._cleared is None:
             self._cleared = self._loop.create_future()
             await self._send(protocol.clear())
-        await self._answer(self._cleared, seconds, "end the VM's processes")
+        await asyncio.shield(self._cleared)
         self._cleared = None
 
     async def close(self) -> None:
@@ -114,12 +122,12 @@ class Agent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._end(CellError("the VM's agent is no longer there"))
+        self._end(CellError(_LEFT))
         self._channel.close()
 
-    async def _answer(self, future: asyncio.Future[None], seconds: float, what: str) -> None:
+    async def _in_time(self, doing: Awaitable[None], seconds: float, what: str) -> None:
         try:
-            await asyncio.wait_for(asyncio.shield(future), seconds)
+            await asyncio.wait_for(doing, seconds)
         except TimeoutError:
             raise CellError(f"the VM's agent does not {what} in {seconds:g} s") from None
 
@@ -130,7 +138,10 @@ class Agent:
         sending = self._loop.create_task(self._send_whole(data))
         self._sends.add(sending)
         sending.add_done_callback(self._on_sent)
-        await asyncio.shield(sending)
+        await asyncio.wait([sending])
+        if sending.cancelled():  # by close: it was not this task that was cancelled
+            raise CellError(str(self._gone or _LEFT))
+        sending.result()
 
     def _on_sent(self, sending: asyncio.Task[None]) -> None:
         self._sends.discard(sending)
@@ -159,6 +170,8 @@ class Agent:
             while data := await self._loop.sock_recv(self._channel, _PIECE):
                 for said in parser.feed(data):
                     await self._hear(said)
+                # A guest that always has more to say must not keep time limits and signals from being seen to.
+                await asyncio.sleep(0)
             cut = " in the middle of a word" if parser.within else ""
             self._end(CellError(f"the VM's agent has gone{cut}"))
         except CellError as error:
@@ -229,21 +242,6 @@ async def readable(descriptor: int) -> None:
         await ready
     finally:
         loop.remove_reader(descriptor)
-
-
-async def writable(descriptor: int) -> None:
-    """Wait until something can be written; to plain files that is always."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    try:
-        loop.add_writer(descriptor, _set, ready)
-    except PermissionError:
-        return
-    try:
-        await ready
-    finally:
-        with contextlib.suppress(OSError):
-            loop.remove_writer(descriptor)
 
 
 def _set(future: asyncio.Future[None]) -> None:

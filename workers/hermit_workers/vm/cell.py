@@ -130,7 +130,12 @@ class VmCell:
         if self._exceeded is not None:
             sink.close()
             return Ended(_KILLED, self._exceeded)
-        agent, status = self._alive(), _KILLED
+        status = _KILLED
+        try:
+            agent = self._alive()
+        except CellError:
+            sink.close()
+            raise
         self._busy = True
         try:
             argv = step_argv(command.argv, command.user, self._limits)

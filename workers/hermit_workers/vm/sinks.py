@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
-
-from hermit_workers.vm.agent import writable
 
 _ATOMIC = select.PIPE_BUF  # what a pipe that can be written to takes without waiting
 
@@ -19,6 +18,7 @@ class Descriptor:
     def __init__(self, output: int) -> None:
         """Take a copy of a descriptor, which may be anything that is written to."""
         self._output = os.dup(output)
+        self._waiting: asyncio.Future[None] | None = None
         self._asked = select.poll()
         self._asked.register(self._output, select.POLLOUT)
 
@@ -29,9 +29,8 @@ class Descriptor:
             if not self._ready():
                 if ended:
                     return
-                await writable(self._output)
-                if self._output < 0:
-                    return
+                await self._room()
+                continue
             try:
                 rest = rest[os.write(self._output, rest[:_ATOMIC]) :]
             except BlockingIOError:
@@ -41,8 +40,11 @@ class Descriptor:
                 self.close()
 
     def close(self) -> None:
-        """Close the copy."""
+        """Close the copy; a write that waits ends, and its number is nobody's before somebody else gets it."""
         if self._output >= 0:
+            if self._waiting is not None:
+                self._waiting.get_loop().remove_writer(self._output)
+                _set(self._waiting)
             os.close(self._output)
             self._output = -1
 
@@ -50,20 +52,31 @@ class Descriptor:
         # An end that was closed is ready as well: writing then says so.
         return bool(self._asked.poll(0))
 
+    async def _room(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._waiting = loop.create_future()
+        loop.add_writer(self._output, _set, self._waiting)  # never a plain file, which is always ready
+        try:
+            await self._waiting
+        finally:
+            if self._output >= 0:
+                loop.remove_writer(self._output)
+            self._waiting = None
+
 
 class Text:
     """Keeps the first `most` bytes and drops the rest; `count` is of all that came."""
 
     def __init__(self, most: int) -> None:
         """Begin with nothing."""
-        self._most = most
+        self.most = most
         self._data = bytearray()
         self.count = 0
 
     async def write(self, data: bytes, *, ended: bool) -> None:  # noqa: ARG002  a Sink is told
         """Keep what there is room for."""
         self.count += len(data)
-        self._data += data[: self._most - len(self._data)]
+        self._data += data[: self.most - len(self._data)]
 
     def close(self) -> None:
         """Do nothing: what was kept stays."""
@@ -71,7 +84,7 @@ class Text:
     @property
     def too_much(self) -> bool:
         """Tell whether more came than is kept."""
-        return self.count > self._most
+        return self.count > self.most
 
     @property
     def text(self) -> str:
@@ -82,3 +95,8 @@ class Text:
     def data(self) -> bytes:
         """Give what was kept, as it came."""
         return bytes(self._data)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

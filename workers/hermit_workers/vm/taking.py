@@ -11,6 +11,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +28,7 @@ _LIST = 'exec find -P "$@" -xdev -printf "%y %m %s %p\\0" 2>/dev/null'
 _READ = "exec xargs -0 -r cat -- 2>/dev/null"
 _MOST_LIST = 128 << 20
 _SILENCE = 120
+_SLOWEST = 1 << 20  # bytes in a second: a guest that drips gets no more time than that
 _Found = tuple[str, int, bool]  # path below the folder, size, whether it is executable
 
 
@@ -84,20 +86,22 @@ def _names(found: Sequence[_Found]) -> int:
 
 
 async def _ask(agent: Agent, folder: PurePosixPath, script: list[str], sink: Text, stdin: int | None = None) -> None:
-    """Have a script run in the guest; raise for one that says too much, or nothing for too long."""
+    """Have a script run in the guest; raise for one that says too much, nothing for too long, or takes for ever."""
     command = Command((), _ENVIRONMENT, folder, "root")
     running = asyncio.ensure_future(agent.run(command, ["/bin/sh", "-c", *script], sink, stdin=stdin))
+    late = time.monotonic() + _SILENCE + sink.most / _SLOWEST
     try:
         heard, silent = 0, 0
         while not (await asyncio.wait({running}, timeout=1.0))[0]:
             silent = silent + 1 if sink.count == heard else 0
             heard = sink.count
-            if sink.too_much or silent >= _SILENCE:
+            if sink.too_much or silent >= _SILENCE or time.monotonic() > late:
                 break
         if sink.too_much:
             raise ArtifactError("artifacts: the VM says more than it was asked for")
         if not running.done():
-            raise CellError(f"the VM is silent for {_SILENCE} s while artifacts are taken")
+            how = f"is silent for {_SILENCE} s" if silent >= _SILENCE else "takes too long"
+            raise CellError(f"the VM {how} while artifacts are taken")
         running.result()
     finally:
         running.cancel()

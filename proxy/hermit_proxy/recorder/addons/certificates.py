@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ class Certificates:
         self._upstream = upstream
         self._for_host = for_host
         # By host and port: what was verified is a name, and a session goes on with it.
-        self._sessions: dict[tuple[str, int], tuple[float, ssl.SSLSession]] = {}
+        self._sessions: dict[tuple[str, int], tuple[float, ssl.SSLSession | None]] = {}
 
     def tls_start_client(self, data: tls.TlsData) -> None:
         """Speak as the host that the client believes in: the one of its ClientHello, or else of CONNECT."""
@@ -77,6 +78,9 @@ class Certificates:
         """Say what was wrong with the server."""
         exchange = self._shared.exchanges.current(data.context.client.id)
         address = data.context.server.address
+        if address is not None and (place := (address[0], address[1])) in self._sessions:
+            # Some servers take a session up and then fail: with those each handshake is a whole one from now on.
+            self._sessions[place] = (math.inf, None)
         if exchange is not None and address is not None:
             hint = "if its authority is the right one: the setting upstream.trust"
             exchange.fail(f"TLS with {address[0]}:{address[1]}: {_words(data.conn.error)}", hint=hint)

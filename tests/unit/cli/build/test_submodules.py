@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,9 @@ def test_a_script_that_fetches_them_is_believed(project: Path) -> None:
     script.write_text("#!/bin/sh\ngit submodule update --init\n")
     script.chmod(0o755)
     assert list(unfetched(*command.look_at(Project(project)))) == []
+
+
+def test_a_link_in_the_place_of_a_script_is_not_followed(project: Path) -> None:
+    os.mkfifo(project.parent / "endless")
+    (project / ".hermit/build").symlink_to(project.parent / "endless")
+    assert looked_at(project, "{run: make}")

@@ -34,7 +34,7 @@ def test_large_bodies_are_chosen_small_ones_first_up_to_a_bound(
 ) -> None:
     monkeypatch.setattr(module, "_MOST", 100 * SMALL)
     entries = [entry(letter, size) for letter, size in zip("abcdef", sizes, strict=False)]
-    assert chosen([*entries, *entries]) == [letter * 64 for letter in expected]
+    assert chosen([*entries, *entries]) == [(letter * 64, sizes["abcdef".index(letter)]) for letter in expected]
 
 
 def test_what_has_no_body_is_not_chosen() -> None:
@@ -49,7 +49,7 @@ class Noting(FileStore):
         self.hashed: queue.Queue[str] = queue.Queue()
         self.on = threading.Event()
 
-    def hash_ahead(self, sha256: str) -> None:
+    def hash_ahead(self, sha256: str, size: int) -> None:  # noqa: ARG002  a Store is told
         self.hashed.put(sha256[0])
         self.on.wait(30)
 

@@ -40,6 +40,10 @@ def patterns(*urls: str) -> list[str]:
         (("https://example.org/debug", "https://example.org/ms"), ["example.org/.*"]),
         (("https://example.org/debug", "https://example.org/@scope%2Fname"), ["example.org/.*"]),
         (("https://example.org/debug/-/debug-4.tgz", "https://example.org/ms/-/ms-2.tgz"), ["example.org/.*"]),
+        (
+            ("https://example.org/me/a/-/archive/v1/a.tar.gz", "https://example.org/you/b/-/raw/main/x"),
+            [r"example.org/me/a/-/archive/v1/a\.tar\.gz", "example.org/you/b/-/raw/main/x"],
+        ),
         (("https://example.org/debug/-/debug-4.tgz",), [r"example.org/debug/-/debug-4\.tgz"]),
         (("https://example.org/a.org/m/@v/list", "https://example.org/b.org/n/@latest"), ["example.org/.*"]),
         (

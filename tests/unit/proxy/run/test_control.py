@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hermit_proxy.errors import HermitError, UsageError
+from hermit_proxy.errors import ExitCode, HermitError, UsageError
 from hermit_proxy.run.control import (
     MAX_PACKET,
     Channel,
@@ -269,3 +269,25 @@ def test_a_busy_process_ends_with_its_parent_all_the_same(busy: str) -> None:
         assert child.wait(30) == 4
     finally:
         child.kill()
+
+
+def test_the_last_word_goes_out_before_the_end_however_far_behind_the_supervisor_is() -> None:
+    async def supervise() -> None:
+        ours, theirs = pair()
+        proxy = Recording()
+        control = Control(theirs.detach(), proxy, proxy.end)
+        control.start()
+        while not control._channel.busy:  # nobody reads: it was stopped, by Ctrl-Z
+            control._report()
+        ours.send(pack({"op": "finish"}))
+        heard = ""
+        while heard != "finished":
+            await asyncio.sleep(0.001)
+            assert not proxy.ended.done() or not control._channel.busy
+            packet, _ = receive(ours)
+            heard = unpack(packet)["event"]
+        assert await proxy.ended == ExitCode.DONE
+        control._channel.close()
+        ours.close()
+
+    asyncio.run(supervise())

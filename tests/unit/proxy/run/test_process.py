@@ -42,6 +42,12 @@ def test_a_proxy_that_cannot_start_is_a_death_with_its_last_words(
     assert heard == [{"event": "died", "status": 1}]
 
 
+def test_what_was_spawned_to_record_is_nothing_for_a_hermetic_run(tmp_path: Path) -> None:
+    settings = ProxySettings(tmp_path / "rules", tmp_path / "network", str(tmp_path / "store"), "pool")
+    with spawning.spawned("record", tmp_path, {}) as recorder, pytest.raises(ValueError, match="spawned to record"):
+        asyncio.run(ProxyProcess.start(Mode.HERMETIC, settings, tmp_path, spawned=recorder))
+
+
 def test_the_run_folder_is_closed_to_others_and_so_are_its_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,7 @@ def test_what_was_hashed_ahead_is_not_hashed_again_and_a_wrong_body_is_told_to_w
         tear(place, data[:-1] + bytes([data[-1] ^ 1]))
     later = time.time_ns() + 10**9
     monkeypatch.setattr(time, "time_ns", lambda: later)
-    store.hash_ahead(body.sha256)
+    store.hash_ahead(*body)
     assert place.exists()
     monkeypatch.setattr(verdicts, "digest_of", lambda _fd: pytest.fail("hashed again"))
     if wrong:
@@ -126,8 +126,16 @@ def test_what_is_no_body_is_passed_over_when_it_is_hashed_ahead(
     made(place)
     before = os.path.lexists(place)
     monkeypatch.setattr(verdicts, "digest_of", lambda _fd: pytest.fail("hashed"))
-    store.hash_ahead("a" * 64)
+    store.hash_ahead("a" * 64, 1)
     assert os.path.lexists(place) == before
+
+
+def test_a_body_of_another_size_than_was_promised_is_not_read_ahead(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = put(store, content(LARGE))
+    monkeypatch.setattr(verdicts, "digest_of", lambda _fd: pytest.fail("hashed"))
+    store.hash_ahead(body.sha256, body.size - 1)
 
 
 def test_folders_and_files_are_the_users_own(store: FileStore) -> None:

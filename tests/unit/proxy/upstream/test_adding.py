@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hermit_proxy.settings import load_settings
-from hermit_proxy.upstream.adding import Addition, addition
+from hermit_proxy.upstream.adding import Addition, addition, quoted
 
 NEW = ["a.example.org:443", "[2001:db8::1]:443"]
 LAYOUTS = {
@@ -56,6 +57,11 @@ def test_what_is_added_opens_it_and_all_else_stays(layout: str, tmp_path: Path) 
     old = before.upstream_allow if before else ()
     assert after.upstream_allow == (*old, *NEW)
     assert before is None or (after.upstream_trust, after.limits) == (before.upstream_trust, before.limits)
+
+
+@pytest.mark.parametrize("item", ["yes", "null", "123:45", "[2001:db8::1]:443", "a.example.org:443", "192.0.2.1"])
+def test_an_item_is_the_text_that_it_was(item: str) -> None:
+    assert yaml.safe_load(f"[{quoted(item)}]") == [item]
 
 
 def test_remarks_are_comments(tmp_path: Path) -> None:

@@ -90,3 +90,15 @@ def test_a_resolver_that_does_not_answer_holds_up_nobody() -> None:
     hosts = ["slow.example.org", "a.example.org"]
     assert openings.needed(hosts, guard.Allow(), frozenset(), seconds=0.2, resolve=resolve) == ["a.example.org"]
     never.set()
+
+
+def test_hosts_of_many_rules_are_looked_up_by_few_threads() -> None:
+    names: set[str] = set()
+
+    def resolve(host: str) -> list[guard.Address]:
+        names.add(threading.current_thread().name)
+        return [ipaddress.ip_address("10.0.0.1")] if host == "h1999.example.org" else []
+
+    hosts = [f"h{number}.example.org" for number in range(2000)]
+    assert openings.needed(hosts, guard.Allow(), frozenset(), seconds=30, resolve=resolve) == hosts[-1:]
+    assert len(names) <= 32

@@ -64,3 +64,16 @@ def test_a_removed_socket_is_passed_over(short: Path) -> None:
         bound.listen()
         (short / "a.sock").unlink()
         assert short / "a.sock" not in named_sockets()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reaches what it has no right to")
+def test_a_socket_in_a_folder_that_is_closed_to_a_command_of_roots_is_none(short: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(short / "a.sock"))
+        bound.listen()
+        assert short / "a.sock" in named_sockets()
+        os.chown(short, 23456, 23456)
+        short.chmod(0o700)
+        assert short / "a.sock" not in named_sockets()
+        short.chmod(0o711)
+        assert short / "a.sock" in named_sockets()

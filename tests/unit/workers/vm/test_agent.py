@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
@@ -295,6 +296,71 @@ def test_a_flood_is_held_back_and_not_gathered() -> None:
             await says(protocol.frame(Word.EXITED, 1, b"\0"))
             assert await running == 0
             assert len(sink.data) == 1000
+
+    asyncio.run(scenario())
+
+
+def test_a_guest_that_never_pauses_keeps_nobody_else_from_being_served() -> None:
+    ours, theirs = socket.socketpair()
+    flood = protocol.frame(Word.OUTPUT, 1, b"x") * 10_000
+
+    def talk() -> None:
+        with contextlib.suppress(OSError), theirs:
+            theirs.sendall(HELLO)
+            theirs.recv(1)  # the order
+            while True:
+                theirs.sendall(flood)
+
+    async def scenario() -> None:
+        agent = Agent(ours)
+        await agent.greeting(5)
+        running = asyncio.create_task(sh(agent, "true"))
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        assert not running.done()
+        await agent.close()
+        with pytest.raises(CellError, match="no longer there"):
+            await running
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    asyncio.run(scenario())
+    thread.join()
+
+
+@pytest.mark.parametrize(("stdin", "large"), [(True, ""), (False, "x" * 900_000)], ids=["input", "order"])
+def test_a_guest_that_takes_no_orders_is_not_waited_for(stdin: bool, large: str, tmp_path: Path) -> None:
+    with (tmp_path / "data").open("w+b") as file:
+        file.truncate(8 << 20)
+
+        async def scenario() -> None:
+            async with liar() as (agent, theirs):
+                await asyncio.get_running_loop().sock_sendall(theirs, HELLO)
+                await agent.greeting(5)
+                running = asyncio.create_task(sh(agent, "cat", stdin=file.fileno() if stdin else None, LARGE=large))
+                await asyncio.wait([running], timeout=0.1)
+                with pytest.raises(CellError, match="does not end the VM's processes"):
+                    await agent.clear(0.05)
+                await agent.close()
+                with pytest.raises(CellError, match="no longer there"):
+                    await running
+
+        asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+def test_who_has_given_up_hears_no_more() -> None:
+    async def scenario() -> None:
+        async with greeted_liar() as (agent, says):
+            sink = Heard(b"never")
+            running = asyncio.create_task(agent.run(command(), ["x"], sink))
+            await asyncio.sleep(0)
+            running.cancel()
+            await asyncio.wait([running])
+            again = asyncio.create_task(sh(agent, "true"))
+            await asyncio.sleep(0)
+            await says(protocol.frame(Word.OUTPUT, 1, b"late") + protocol.frame(Word.EXITED, 2, b"\0"))
+            assert await again == (0, "")
+            assert sink.data == b""
 
     asyncio.run(scenario())
 

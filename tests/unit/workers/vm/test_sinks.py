@@ -53,6 +53,23 @@ def test_after_the_command_has_ended_nobody_is_waited_for() -> None:
     asyncio.run(scenario())
 
 
+def test_closing_ends_a_write_that_waits_and_the_number_is_free_for_others() -> None:
+    async def scenario() -> None:
+        reading, writing = os.pipe()
+        sink = Descriptor(writing)
+        waiting = asyncio.create_task(sink.write(MUCH, ended=False))
+        await asyncio.sleep(0.05)
+        sink.close()
+        await asyncio.wait_for(waiting, 10)
+        number = os.dup(reading)  # the lowest that is free: the sink's own
+        asyncio.get_running_loop().add_reader(number, int)
+        asyncio.get_running_loop().remove_reader(number)
+        for descriptor in (number, reading, writing):
+            os.close(descriptor)
+
+    asyncio.run(scenario())
+
+
 def test_a_reader_that_has_gone_ends_the_writing_and_not_the_build() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()

@@ -163,7 +163,13 @@ def test_a_guest_that_falls_silent_is_not_waited_for(tmp_path: Path, monkeypatch
     run_forever(tmp_path, [], "silent for 1 s")
 
 
-def run_forever(room: Path, said: list[bytes], why: str) -> None:
+def test_a_guest_that_drips_is_not_waited_for_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "_SLOWEST", 1 << 40)
+    monkeypatch.setattr(taking, "_SILENCE", 2)
+    run_forever(tmp_path, [b"x"] * 60, "takes too long", pause=0.1)
+
+
+def run_forever(room: Path, said: list[bytes], why: str, *, pause: float = 0) -> None:
     async def scenario() -> None:
         async with liar() as (made, theirs):
             loop = asyncio.get_running_loop()
@@ -173,6 +179,7 @@ def run_forever(room: Path, said: list[bytes], why: str) -> None:
             await loop.sock_recv(theirs, 1 << 16)
             for data in said:
                 await loop.sock_sendall(theirs, protocol.frame(Word.OUTPUT, 1, data))
+                await asyncio.wait([asking], timeout=pause)
             with pytest.raises(HermitError, match=why):
                 await asyncio.wait_for(asking, 20)
 

@@ -149,7 +149,8 @@ class HolderProcess:
             listener = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
             listener.bind(ADDRESS)
             listener.listen(_BACKLOG)
-            send(self._control, {"ready": True}, [listener.fileno()])
+            if not self._say({"ready": True}, [listener.fileno()]):
+                return 1
             listener.close()
             while self._one_round():
                 pass
@@ -182,14 +183,21 @@ class HolderProcess:
             fields, descriptors = do(given, **request)
         except OSError as error:
             fields, descriptors = {"error": str(error.strerror or error)}, []
-        try:
-            send(self._control, {"id": number, **fields}, descriptors)
-        except (BrokenPipeError, ConnectionResetError):
-            raise
-        except OSError as error:  # too many descriptors of this user's are on their way, those of other builds too
-            send(self._control, {"id": number, "error": str(error.strerror or error)})
+        self._say({"id": number, **fields}, descriptors)
         for descriptor in (*descriptors, *given):
             os.close(descriptor)
+        return True
+
+    def _say(self, fields: Fields, descriptors: list[int]) -> bool:
+        """Send it, or why it cannot be sent: too many descriptors of this user's are on their way, other cells' too."""
+        try:
+            send(self._control, fields, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except OSError as error:
+            fields.pop("ready", None)
+            send(self._control, {"id": fields.get("id"), "error": str(error.strerror or error)})
+            return False
         return True
 
     def do_spawn(self, given: list[int], *, targets: list[int], terminal: bool) -> Answer:

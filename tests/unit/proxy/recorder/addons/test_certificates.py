@@ -102,6 +102,26 @@ def test_a_session_is_kept_for_the_server_that_was_verified_and_for_no_other(
     assert given == [session, session if resumed else None]
 
 
+def test_a_server_that_fails_where_a_session_goes_on_gets_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some take a ticket and then end the handshake: OpenSSL's without a session id context, say."""
+    session, given = object(), []
+    monkeypatch.setattr(certificates, "TlsEndpoint", lambda *_, session, **__: given.append(session))
+    with workshop(tmp_path, ALLOW) as shop:
+        made, _ = addon(shop)
+        shop.shared.connections[CLIENT] = OneEnd(session)  # type: ignore[assignment]  # what is called it has
+        flow, _ = shop.flow("https://a.example.org/")
+        flow.server_conn.tls, flow.server_conn.address = True, ("a.example.org", 443)
+        for _ in range(2):
+            made.responseheaders(flow)
+            around = context(("a.example.org", 443))
+            data = tls.TlsData(around.server, around)
+            made.tls_start_server(data)
+            made.tls_failed_server(data)
+    assert given == [session, None]
+
+
 def test_a_server_that_is_not_believed_fails_the_request_in_words(tmp_path: Path) -> None:
     with workshop(tmp_path, ALLOW) as shop:
         made, _ = addon(shop)
