@@ -190,8 +190,8 @@ class Recording:
 
     @property
     def last(self) -> RequestEvent:
-        """Give the last line of the log."""
-        return self.events[-1]
+        """Give the line of the request that began last; one whose answer is being stored gets its line later."""
+        return max(self.events, key=lambda event: event.time)
 
     def stop(self) -> None:
         """Stop it."""
