@@ -10,6 +10,20 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
+from hermit_workers.cell import CellError, Command, Ended, LimitError
+
+# What unpacks a tar in a cell, by the cell's own program.
+UNPACK = Command(
+    (
+        *("tar", "--extract", "--file", "-", "--directory", "/"),
+        *("--numeric-owner", "--same-owner", "--same-permissions"),
+        *("--keep-directory-symlink", "--delay-directory-restore", "--warning=no-timestamp"),
+    ),
+    {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+    PurePosixPath("/"),
+    "root",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class CellFile:
@@ -41,6 +55,15 @@ class CellLink:
 
 
 Entry = CellFile | CellFolder | CellLink
+
+
+def check_unpacked(ended: Ended, words: str) -> None:
+    """Raise LimitError or CellError where UNPACK ended otherwise than well; `words` are what it said."""
+    if ended.exceeded is not None:
+        raise LimitError(ended.exceeded)
+    if ended.status:
+        why = words.strip() or f"tar ended with {ended.status}"
+        raise CellError(f"files cannot be put into the cell: {why}")
 
 
 def as_tar(entries: Iterable[Entry], epoch: int) -> BinaryIO:

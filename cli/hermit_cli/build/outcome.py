@@ -25,7 +25,6 @@ from hermit_proxy.store.open import open_store
 from hermit_proxy.upstream import guard, openings
 
 _A_PART = "the snapshot is as it was: only a whole build writes one"
-_LOOK_UP = 3.0  # seconds, for the hosts of all rules
 _NOTHING = "the build asked for nothing, and its snapshot says so: a hermetic build refuses every request"
 
 
@@ -127,7 +126,7 @@ def _unasked(troubles: Iterable[Trouble], proxy: ProxySettings) -> tuple[str, ..
         return ()
     hosts = [rule.pattern.literal_host for rule in rules if rule.action is not Action.REJECT]
     allow = guard.parse_allow(proxy.upstream_allow)
-    return tuple(openings.needed(filter(None, hosts), allow, own, seconds=_LOOK_UP))
+    return tuple(openings.needed(filter(None, hosts), allow, own))
 
 
 def _in_store(sha256: str, proxy: ProxySettings) -> Path | None:

@@ -25,7 +25,6 @@ for you to read and mend. Nothing of the project is run; its tools are asked whi
 resolver whether a recording may reach them."""
 _BY_HAND = "write .hermit/build.yaml by hand (docs/spec.md of Hermit), or an executable script .hermit/build"
 _SCRIPTED = "hermit build, which runs the script .hermit/build; hermit rules suggest then proposes the rules"
-_LOOK_UP = 3.0  # seconds, for all hosts together
 _FORCE_HELP = "write files anew that are there"
 
 
@@ -121,7 +120,7 @@ def _to_open(rules: Rules) -> tuple[Path, tuple[str, ...]]:
         allow, own = load_settings(None, os.environ).allow, guard.own_addresses()
     except HermitError:  # the build tells it
         return file, ()
-    return file, tuple(openings.needed(hosts, allow, own, seconds=_LOOK_UP))
+    return file, tuple(openings.needed(hosts, allow, own))
 
 
 def _read_rules(text: str) -> Rules:

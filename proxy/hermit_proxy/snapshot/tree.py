@@ -61,10 +61,9 @@ def write_tree(
 
     Files whose entries stay are not rewritten. Where an entry differs and `time` (seconds since the epoch) is
     given, `recorded` beside the folder gets it, and where there is none yet; a snapshot without entries is this time
-    alone. With `base`, what the
-    caller read before, a folder that somebody changed since is left alone and HermitError raised. Raise InputError
-    where the folder holds what read_tree refuses, HermitError where another writer holds it, OSError where the disk
-    fails.
+    alone. With `base`, what the caller read before, a folder that somebody changed since is left alone and HermitError
+    raised. Raise InputError where the folder holds what read_tree refuses, HermitError where another writer holds it,
+    OSError where the disk fails.
     """
     with swap.locked(network_dir.parent):
         swap.sweep(network_dir)

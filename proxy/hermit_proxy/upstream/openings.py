@@ -18,6 +18,7 @@ _BEGINS = "upstream.allow opens it; in "
 _ENDS = ":\n"
 _UNASKED = "the rules name it, too"
 _AT_ONCE = 32  # hosts that are looked up: rules may name two thousand
+_SECONDS = 3.0  # for all hosts together: nobody waits longer for a hint
 _PORT = 443  # for the guard's own question where no port is meant: what is opened, is at every port
 
 
@@ -77,7 +78,7 @@ def needed(
     allow: Allow,
     own: frozenset[Address],
     *,
-    seconds: float,
+    seconds: float = _SECONDS,
     resolve: Callable[[str], Iterable[Address]] | None = None,
 ) -> list[str]:
     """Look hosts up, many at once and no longer than so many seconds, and give what has to be opened for them.

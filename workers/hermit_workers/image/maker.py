@@ -40,7 +40,6 @@ Progress = Callable[[str], None]
 
 # Whose observations count: images belong to a user and not to a repository.
 POOL = "hermit/images"
-_LOOK_UP = 3.0  # seconds, for the hosts of all archives
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ def _explained(error: ImageError, rundir: Path, job: Job, environ: Mapping[str, 
     if to_open := openings.gathered(event.hint for event in refused):
         hosts = [urlsplit(suite.uri).hostname or "" for suite in job.sources.suites]
         allow = load_settings(None, environ).allow
-        hint = openings.told(*to_open, openings.needed(hosts, allow, own_addresses(), seconds=_LOOK_UP))
+        hint = openings.told(*to_open, openings.needed(hosts, allow, own_addresses()))
     return kind(f"{error}\nwhat was refused:\n{told}", hint=hint)
 
 

@@ -36,13 +36,16 @@ _HIDDEN_IN_PROC = (
     "/proc/timer_list",
 )
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108  POSIX shared memory has its place there
-_BUILD_USER = ("--reuid", "1000", "--regid", "1000", "--init-groups")
 # bubblewrap leaves the bounding set as it is; who takes from it needs one more, which goes with the rest.
 _TO_DROP = "SETPCAP"
 _NINE = ",".join(("-all", *(f"+{name.lower()}" for name in CAPABILITIES)))
-_AS_BUILD = ("/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", *_BUILD_USER, "--")
-# What leaves a cell's root with its nine: options of setpriv(1).
+# Options of setpriv(1): what makes a command the build's user, without a capability, and what leaves root its nine.
+BUILD_USER = (
+    *("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"),
+    *("--reuid", "1000", "--regid", "1000", "--init-groups"),
+)
 NINE_ONLY = (f"--bounding-set={_NINE}", f"--inh-caps={_NINE}", f"--ambient-caps={_NINE}")
+_AS_BUILD = ("/usr/bin/setpriv", *BUILD_USER, "--")
 _AS_ROOT = ("/usr/bin/setpriv", *NINE_ONLY, "--")
 _KEYS = "--default-signal=INT,QUIT,TSTP,TTIN,TTOU,HUP"
 # bubblewrap hands the namespace's descriptor on to the command, which has no use for it.

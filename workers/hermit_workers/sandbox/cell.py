@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from hermit_workers.cell import CellError, Command, Ended, LimitError, Limits, Taken
+from hermit_workers.cell import CellError, Command, Ended, Limits, Taken
+from hermit_workers.cellfiles import UNPACK, check_unpacked
+from hermit_workers.leaving import leave_all
 from hermit_workers.sandbox import bwrap, steps
 from hermit_workers.sandbox.artifacts import receiving
 from hermit_workers.sandbox.limits.guard import Guard
@@ -19,11 +21,6 @@ from hermit_workers.sandbox.limits.rlimits import rlimits, size
 from hermit_workers.sandbox.namespaces import mapped
 from hermit_workers.sandbox.namespaces.holder import ROOT, SHARED, Holder, Layered
 
-_UNPACK = (
-    *("tar", "--extract", "--file", "-", "--directory", "/", "--numeric-owner", "--same-owner", "--same-permissions"),
-    *("--keep-directory-symlink", "--delay-directory-restore", "--warning=no-timestamp"),
-)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KILLED = 128 + 9
 _TOO_LARGE = 128 + signal.SIGXFSZ  # what the kernel sends to who writes beyond RLIMIT_FSIZE
 # The holder, what counts, and the bubblewraps: the kernel counts them as well, and the watchdog, who ends a build that
@@ -69,20 +66,15 @@ class SandboxCell:
 
         The cell's own tar does it, inside: whatever links the build has made lead nowhere else.
         """
-        command = Command(_UNPACK, {"PATH": _PATH, "LC_ALL": "C.UTF-8"}, PurePosixPath("/"), "root")
         words = steps.Reader()
         try:
-            ended = await self.run(command, stdin=archive, output=words.other)
+            ended = await self.run(UNPACK, stdin=archive, output=words.other)
             words.handed_over()
             while not words.over:
                 await words.more()
         finally:
             words.close()
-        if ended.exceeded is not None:
-            raise LimitError(ended.exceeded)
-        if ended.status:
-            why = words.text().strip() or f"tar ended with {ended.status}"
-            raise CellError(f"files cannot be put into the cell: {why}")
+        check_unpacked(ended, words.text())
 
     async def run(self, command: Command, *, stdin: int | None = None, output: int) -> Ended:
         """Run a command to its end; raise CellError where it could not be started.
@@ -180,14 +172,7 @@ class SandboxCell:
         What fails keeps nothing else from being done; the first error is raised at the end.
         """
         self._stopped = True
-        first: BaseException | None = None
-        for leave in (self._ended, self._unwatched, self._let_go, self._closed, self._ungrouped, self._removed):
-            try:
-                await leave()
-            except BaseException as error:  # noqa: BLE001  a cancelled task leaves nothing either
-                first = first or error
-        if first is not None:
-            raise first
+        await leave_all(self._ended, self._unwatched, self._let_go, self._closed, self._ungrouped, self._removed)
 
     async def _ended(self) -> None:
         if self._ending is not None:

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Sequence
 
 from hermit_workers.cell import Limits, User
-from hermit_workers.sandbox.bwrap import NINE_ONLY
+from hermit_workers.sandbox.bwrap import BUILD_USER, NINE_ONLY
 from hermit_workers.sandbox.limits.rlimits import rlimits
 
 # As options of prlimit(1), which calls them as setrlimit(2) does.
@@ -22,10 +22,6 @@ _NAMES = {
     resource.RLIMIT_SIGPENDING: "sigpending",
     resource.RLIMIT_STACK: "stack",
 }
-_AS_BUILD = (
-    *("--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"),
-    *("--reuid", "1000", "--regid", "1000", "--init-groups"),
-)
 
 
 def step_argv(argv: Sequence[str], user: User, limits: Limits) -> list[str]:
@@ -37,7 +33,7 @@ def step_argv(argv: Sequence[str], user: User, limits: Limits) -> list[str]:
     given = [
         f"--{_NAMES[which]}={_told(soft)}:{_told(hard)}" for which, (soft, hard) in sorted(rlimits(limits).items())
     ]
-    rights = _AS_BUILD if user == "build" else NINE_ONLY
+    rights = BUILD_USER if user == "build" else NINE_ONLY
     return ["/usr/bin/prlimit", *given, "/usr/bin/setpriv", "--no-new-privs", *rights, "--", *argv]
 
 

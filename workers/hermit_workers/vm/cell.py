@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hermit_workers.cell import CellError, Command, Ended, LimitError, Limits, Taken
-from hermit_workers.cellfiles import CellFile, as_tar
+from hermit_workers.cell import CellError, Command, Ended, Limits, Taken
+from hermit_workers.cellfiles import UNPACK, CellFile, as_tar, check_unpacked
+from hermit_workers.leaving import leave_all
 from hermit_workers.vm import taking
 from hermit_workers.vm.agent import Agent, Sink
 from hermit_workers.vm.argv import step_argv
@@ -26,11 +27,6 @@ from hermit_workers.vm.sinks import Descriptor, Text
 
 _GUEST = Path(__file__).parent / "guest"
 _AGENT = PurePosixPath("/run/hermit-agent")
-_UNPACK = (
-    *("tar", "--extract", "--file", "-", "--directory", "/", "--numeric-owner", "--same-owner", "--same-permissions"),
-    *("--keep-directory-symlink", "--delay-directory-restore", "--warning=no-timestamp"),
-)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _NAME = "hermit-build"
 _MIB = 1 << 20
 _KILLED = 128 + 9
@@ -112,13 +108,8 @@ class VmCell:
         The guest's own tar does it, inside: whatever links the build has made lead nowhere else.
         """
         words = Text(_WORDS)
-        command = Command(_UNPACK, {"PATH": _PATH, "LC_ALL": "C.UTF-8"}, PurePosixPath("/"), "root")
-        ended = await self._ended(command, words, archive)
-        if ended.exceeded is not None:
-            raise LimitError(ended.exceeded)
-        if ended.status:
-            why = words.text.strip() or f"tar ended with {ended.status}"
-            raise CellError(f"files cannot be put into the cell: {why}")
+        ended = await self._ended(UNPACK, words, archive)
+        check_unpacked(ended, words.text)
 
     async def run(self, command: Command, *, stdin: int | None = None, output: int) -> Ended:
         """Run a command to its end; raise CellError where it could not be started, or the machine has ended."""
@@ -180,14 +171,7 @@ class VmCell:
     async def destroy(self) -> None:
         """Leave nothing: no process, no machine, no wire, no file. What fails keeps nothing else from being done."""
         self._stopped = True
-        first: BaseException | None = None
-        for leave in (self._forget, self._hang_up, self._switch_off, self._remove):
-            try:
-                await leave()
-            except BaseException as error:  # noqa: BLE001  a cancelled task leaves nothing either
-                first = first or error
-        if first is not None:
-            raise first
+        await leave_all(self._forget, self._hang_up, self._switch_off, self._remove)
 
     async def _forget(self) -> None:
         tasks, self._tasks = self._tasks, []

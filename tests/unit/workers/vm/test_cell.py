@@ -11,12 +11,13 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
+from hermit_workers import cellfiles
 from hermit_workers.cell import CellError, Command, LimitError, Limits, User
 from hermit_workers.vm import cell as module
 from hermit_workers.vm.agent import Agent
@@ -144,7 +145,7 @@ def test_a_cell_runs_commands_stops_gives_its_artifacts_and_leaves_nothing(tmp_p
 def test_a_tar_is_unpacked_and_what_is_none_says_so(
     tmp_path: Path, standing: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_UNPACK", ("tar", "-x", "-C", str(tmp_path)))
+    monkeypatch.setattr(module, "UNPACK", replace(cellfiles.UNPACK, argv=("tar", "-x", "-C", str(tmp_path))))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         info = tarfile.TarInfo("put/file")

@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from mitmproxy import tls
+from mitmproxy import http, tls
 
 from hermit_proxy.recorder.addons import certificates
 from hermit_proxy.recorder.addons.certificates import Certificates, upstream_context
@@ -81,6 +81,15 @@ class OneEnd:
         """Take nothing."""
 
 
+def answered(shop: Workshop, session: object) -> tuple[Certificates, http.HTTPFlow]:
+    """Have an answer under way from a.example.org, on a connection that has this session."""
+    made, _ = addon(shop)
+    shop.shared.connections[CLIENT] = OneEnd(session)  # type: ignore[assignment]  # what is called it has
+    flow, _ = shop.flow("https://a.example.org/")
+    flow.server_conn.tls, flow.server_conn.address = True, ("a.example.org", 443)
+    return made, flow
+
+
 @pytest.mark.parametrize(
     ("other", "resumed"),
     [(("a.example.org", 443), True), (("a.example.org", 444), False), (("b.example.org", 443), False)],
@@ -91,10 +100,7 @@ def test_a_session_is_kept_for_the_server_that_was_verified_and_for_no_other(
     session, given = object(), []
     monkeypatch.setattr(certificates, "TlsEndpoint", lambda *_, session, **__: given.append(session))
     with workshop(tmp_path, ALLOW) as shop:
-        made, _ = addon(shop)
-        shop.shared.connections[CLIENT] = OneEnd(session)  # type: ignore[assignment]  # what is called it has
-        flow, _ = shop.flow("https://a.example.org/")
-        flow.server_conn.tls, flow.server_conn.address = True, ("a.example.org", 443)
+        made, flow = answered(shop, session)
         made.responseheaders(flow)
         for address in (("a.example.org", 443), other):
             around = context(address)
@@ -109,10 +115,7 @@ def test_a_server_that_fails_where_a_session_goes_on_gets_no_other_one(
     session, given = object(), []
     monkeypatch.setattr(certificates, "TlsEndpoint", lambda *_, session, **__: given.append(session))
     with workshop(tmp_path, ALLOW) as shop:
-        made, _ = addon(shop)
-        shop.shared.connections[CLIENT] = OneEnd(session)  # type: ignore[assignment]  # what is called it has
-        flow, _ = shop.flow("https://a.example.org/")
-        flow.server_conn.tls, flow.server_conn.address = True, ("a.example.org", 443)
+        made, flow = answered(shop, session)
         for _ in range(2):
             made.responseheaders(flow)
             around = context(("a.example.org", 443))
