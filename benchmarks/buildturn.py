@@ -9,7 +9,7 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from typing import Any, Self
 import measure
 import samples
 import straight
+from distance import Way
 
 from hermit_proxy.run.events import read_log
 
@@ -46,12 +47,14 @@ class Wire:
 class Turn:
     """Is one build: wall seconds, and what went through the proxy where there was one.
 
-    `others` is the share of the machine's processor time that went to what has nothing to do with the build.
+    `others` is the share of the machine's processor time that went to what has nothing to do with the build, `carried`
+    the processor seconds that went into holding its packets where the registries were further away.
     """
 
     seconds: float
     others: float
     wire: Wire | None = None
+    carried: float = 0.0
 
 
 def parsed(told: dict[str, Any]) -> Turn:
@@ -59,35 +62,39 @@ def parsed(told: dict[str, Any]) -> Turn:
     return Turn(**told | {"wire": told["wire"] and Wire(**told["wire"])})
 
 
-def direct(tree: straight.Tree) -> Turn:
+def direct(tree: straight.Tree, way: Way) -> Turn:
     """Build straight to the registries."""
     _adopt_orphans()
-    begin, quiet = time.perf_counter(), _used_by_others()
-    seconds = tree.run().seconds
+    clock = _Clock(way)
+    with way.entered():
+        seconds = tree.run().seconds
     _wait_for_orphans()
-    return Turn(seconds, _share(quiet, begin))
+    others, carried = clock.read()
+    return Turn(seconds, others, carried=carried)
 
 
-def hermit(place: samples.Place, project: Path, mode: str) -> Turn:
+def hermit(place: samples.Place, project: Path, mode: str, way: Way) -> Turn:
     """Build with Hermit; anything but success is an error with the end of what it said."""
     log, said = place.folder / "requests.jsonl", place.folder / "said"
     log.unlink(missing_ok=True)
     command = [str(samples.HERMIT), "build", "--quiet", "--mode", mode, "--log", str(log), str(project)]
-    begin, quiet = time.perf_counter(), _used_by_others()
-    with said.open("wb") as output:
+    clock = _Clock(way)
+    with said.open("wb") as output, way.entered():
+        begin = time.perf_counter()
         process = subprocess.Popen(
             command, env=place.environment(), stdout=output, stderr=output, stdin=subprocess.DEVNULL
         )
-        with Meter(process.pid, _MODULES) as meter:
+        with _ended(process), Meter(process.pid, _MODULES) as meter:
             process.wait()
             seconds = time.perf_counter() - begin
-    others = _share(quiet, begin)
+    others, carried = clock.read()
     if process.returncode:
         told = said.read_text(errors="replace")[-3000:]
         raise RuntimeError(f"{project.name}, {mode}, ended with {process.returncode}:\n{told}")
     events = list(read_log(log))
     open_seconds = union((event.time, event.time + event.duration) for event in events)
-    return Turn(seconds, others, Wire(len(events), sum(event.size for event in events), meter.seconds, open_seconds))
+    wire = Wire(len(events), sum(event.size for event in events), meter.seconds, open_seconds)
+    return Turn(seconds, others, wire, carried)
 
 
 def union(spans: Iterable[tuple[float, float]]) -> float:
@@ -180,6 +187,26 @@ def _used_by_others() -> float:
     return measure.processor_seconds() - own.user - own.system - own.children_user - own.children_system
 
 
-def _share(quiet: float, begin: float) -> float:
-    seconds = time.perf_counter() - begin
-    return (_used_by_others() - quiet) / seconds / (os.cpu_count() or 1)
+class _Clock:
+    """Tells who used the machine since it was made."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._begin, self._quiet, self._carried = time.perf_counter(), _used_by_others(), way.processor()
+
+    def read(self) -> tuple[float, float]:
+        """Give the share that went to others, and the processor seconds of what carried the packets."""
+        carried = self._way.processor() - self._carried
+        seconds = time.perf_counter() - self._begin
+        return (_used_by_others() - self._quiet - carried) / seconds / (os.cpu_count() or 1), carried
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Have a build end with whoever waits for it: it removes what it has made."""
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise

@@ -23,6 +23,8 @@ HERMIT = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "hermit"
 PROJECTS = Path(__file__).resolve().parent / "projects"
 # In the order in which they are told: the fixed cost first, then as large as they are.
 NAMES = ("nothing", "cargo", "npm", "apt", "pip", "go", "maven", "cargo-large")
+# Half a minute each: they get fewer turns.
+LONG = frozenset({"cargo-large"})
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class Place:
             shutil.copyfile(lock, project / ".hermit/image.lock")
         return found.root
 
+    def registries(self) -> list[tuple[str, int]]:
+        """Give host and port of all that the rules of the samples made so far name."""
+        rules = [file.read_text() for file in self.folder.glob("projects/*/.hermit/rules.yaml")]
+        return sorted({place for text in rules for place in _places(text)})
+
     def forget(self, project: Path) -> None:
         """Remove a project's snapshot and empty the store, so that a recording has nothing to begin with."""
         shutil.rmtree(project / ".hermit/network", ignore_errors=True)
@@ -90,24 +97,32 @@ class Place:
         config = self.folder / "config/hermit/config.yaml"
         config.parent.mkdir(parents=True, exist_ok=True)
         opened = set(re.findall(r'- "(.*)"', config.read_text())) if config.exists() else set()
-        for authority in re.findall(r"pattern: ['\"]?([^/'\"]+)/", rules):
-            opened |= _closed(authority.replace("\\", ""))
+        for host, port in _places(rules):
+            opened |= _closed(host, port)
         if opened:
             config.write_text("upstream:\n  allow:\n" + "".join(f'    - "{one}"\n' for one in sorted(opened)))
 
 
-def _closed(authority: str) -> set[str]:
-    host, _, port = authority.partition(":")
-    number = int(port or 443)
+def _places(rules: str) -> set[tuple[str, int]]:
+    """Give host and port of each pattern in a file of rules."""
+    found = set()
+    for authority in re.findall(r"pattern: ['\"]?([^/'\"]+)/", rules):
+        host, _, port = authority.replace("\\", "").partition(":")
+        found.add((host, int(port or 443)))
+    return found
+
+
+def _closed(host: str, port: int) -> set[str]:
+    """Give what opens a place whose addresses are not public, as names or addresses."""
     own = own_addresses()
     found: set[str] = set()
     try:
-        infos = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror:  # a tool's default that this machine does not reach
         return found
     for info in infos:
         address = ipaddress.ip_address(info[4][0])
-        if refusal(address, parse_allow(()), own, host=host, port=number):
-            by_name = refusal(address, parse_allow((host,)), own, host=host, port=number) is None
+        if refusal(address, parse_allow(()), own, host=host, port=port):
+            by_name = refusal(address, parse_allow((host,)), own, host=host, port=port) is None
             found.add(host if by_name else str(address))
     return found

@@ -23,8 +23,8 @@ import madeup
 import measure
 import plot
 
-from hermit_cli.recording import write_snapshot
 from hermit_proxy.policy import Mode, Replay, decide
+from hermit_proxy.recording import write_snapshot
 from hermit_proxy.request.key import Request
 from hermit_proxy.request.target import parse_url
 from hermit_proxy.rules.file import load_rules

@@ -8,29 +8,26 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hermit_cli.interrupts import Interrupts
 from hermit_cli.progress import Progress
 
-# They come from a terminal or a supervisor, and are for the command to obey.
-_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _TICK = 1.0
 
 
 @contextmanager
-def attended(progress: Progress, on_signal: Callable[[int], None]) -> Iterator[None]:
+def attended(progress: Progress, interrupts: Interrupts, on_signal: Callable[[int], None]) -> Iterator[None]:
     """Draw the status and call `on_signal` with the signals that would end this process, within the running loop."""
     loop = asyncio.get_running_loop()
-    for number in _PASSED_ON:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1) has the command ignore it as well
-            loop.add_signal_handler(number, on_signal, number)
-    progress.open()
-    if progress.pinned:
-        loop.add_signal_handler(signal.SIGWINCH, progress.resize)
-        loop.add_signal_handler(signal.SIGTSTP, _stop, progress)
-        loop.call_later(_TICK, _tick, progress)
-    try:
-        yield
-    finally:
-        progress.close()
+    with interrupts.led(on_signal):
+        progress.open()
+        if progress.pinned:
+            loop.add_signal_handler(signal.SIGWINCH, progress.resize)
+            loop.add_signal_handler(signal.SIGTSTP, _stop, progress)
+            loop.call_later(_TICK, _tick, progress)
+        try:
+            yield
+        finally:
+            progress.close()
 
 
 def _tick(progress: Progress) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from hermit_cli import runs
 from hermit_cli.attended import attended
+from hermit_cli.interrupts import Interrupts
 from hermit_cli.output import say
 from hermit_cli.progress import Progress
 from hermit_proxy.errors import HermitError
@@ -23,12 +23,12 @@ from hermit_proxy.run.process import ProxyProcess
 from hermit_proxy.run.session import Counts
 from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.settings import config_dir
+from hermit_workers.waiting import both
 
 if TYPE_CHECKING:  # imported while the proxy boots, which a run has to wait for anyway
     from hermit_workers.command.runtime import Cell
     from hermit_workers.command.view import Hidden
 
-T = TypeVar("T")
 _GRACE = 10.0
 _PATIENCE = 3  # interrupts from the keyboard, within the grace time
 _STORE_SECRETS = frozenset({"password_file", "ssl_keyfile"})
@@ -66,16 +66,17 @@ class Ending:
         return not (self.status or self.signal or self.counts["broken"])
 
 
-def conduct(plan: Plan) -> Ending:
-    """Run a plan to its end; raise HermitError where it could not be run."""
-    return asyncio.run(_Conductor(plan).run())
+def conduct(plan: Plan, interrupts: Interrupts) -> Ending:
+    """Run a plan to its end; raise HermitError where it could not be run. What interrupts it is held from then on."""
+    return asyncio.run(_Conductor(plan, interrupts).run())
 
 
 class _Conductor:
     """States: starting -> running -> ending -> over; an interrupt leads to ending from everywhere."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, interrupts: Interrupts) -> None:
         self._plan = plan
+        self._interrupts = interrupts
         self._progress = Progress(plan.mode.value, quiet=plan.quiet)
         self._cell: Cell | None = None
         self._interrupted: str | None = None
@@ -85,7 +86,7 @@ class _Conductor:
 
     async def run(self) -> Ending:
         self._task = asyncio.current_task()
-        with attended(self._progress, self._on_signal):
+        with attended(self._progress, self._interrupts, self._on_signal):
             try:
                 return await self._with_proxy()
             except asyncio.CancelledError:
@@ -204,33 +205,6 @@ def _identities(hidden: Hidden) -> dict[Path, tuple[int, int] | None]:
         else:
             found[path] = status.st_dev, status.st_ino
     return found
-
-
-async def both(first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]) -> tuple[Any, Any]:
-    """Wait for both; where one fails, the other is not left behind."""
-    tasks = asyncio.ensure_future(first), asyncio.ensure_future(second)
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await to_the_end(asyncio.wait(tasks))
-    return tasks[0].result(), tasks[1].result()
-
-
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Wait for what must not be left half done, such as clearing up; being cancelled is put off until then."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None and not task.cancelled():
-        task.exception()  # what it says is not asked for any more
-        raise cancelled
-    return task.result()
 
 
 def named(counts: Counts) -> dict[str, int]:

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from hermit_cli import runs
-from hermit_cli.build.cells import check_cell
+from hermit_cli.examine_vm import examine_vm
 from hermit_cli.findings import Finding, Level, fail, ok, warn
 from hermit_cli.output import bytes_as_text
 from hermit_cli.table import counted
@@ -84,29 +84,21 @@ def examine(environ: Mapping[str, str]) -> Iterator[Finding]:
         if bubblewrap.mend is None:
             (trial := Path(folder) / "trial").mkdir()
             yield asyncio.run(_cell(trial, environ))
-            yield from _builds(environ)
+            yield from _builds(settings, environ)
 
 
-def _builds(environ: Mapping[str, str]) -> Iterator[Finding]:
+def _builds(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Try what `hermit build` needs beyond that; `hermit run` works without."""
     yield _mmdebstrap(environ)
     for one in examine_sandbox(Library.of(environ).folder):
         yield Finding(one.name, Level(one.level), one.text, one.hint)
-    yield _vm()
+    yield from examine_vm(settings, environ)
 
 
 def _mmdebstrap(environ: Mapping[str, str]) -> Finding:
     if shutil.which("mmdebstrap", path=environ.get("PATH")) is None:
         return warn("mmdebstrap", "not installed; no image can be made here", as_root("apt-get install mmdebstrap"))
     return ok("mmdebstrap", "makes images")
-
-
-def _vm() -> Finding:
-    try:
-        check_cell("vm")
-    except HermitError as error:
-        return warn("vm", f"{error}; all else works without", error.hint)
-    return ok("vm", "qemu-system-x86_64 and libvirt's programs; whether KVM boots a guest is not probed here")
 
 
 def _python() -> Iterator[Finding]:

@@ -15,7 +15,6 @@ from hermit_cli.snapshot_verify import verdicts_on
 from hermit_cli.table import aligned, counted, tell
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.fill import Different, FillReport, fill
-from hermit_proxy.run.settings import ProxySettings
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.tree import read_tree
 
@@ -36,20 +35,7 @@ async def fill_place(place: Place, rules: Path, *, as_json: bool) -> ExitCode:
 
 
 async def _fetch(place: Place, rules: Path, wanted: list[Entry]) -> FillReport:
-    settings = place.settings
-    proxy = ProxySettings(
-        rules=rules,
-        snapshot=place.network,
-        store=settings.store,
-        pool=place.pool,
-        clock=(time.time(),),
-        observers=settings.observers,
-        upstream_allow=settings.upstream_allow,
-        upstream_trust=settings.upstream_trust,
-        credentials=settings.credentials,
-        upload_limit=settings.upload_limit,
-        settings_file=str(settings.source) if settings.source else None,
-    )
+    proxy = place.settings.proxy(rules, place.network, place.pool, (time.time(),))
     sweep(os.environ)
     with run_folder(os.environ) as rundir:
         # A folder below, so that no log stays: to other commands the last run is the user's own.

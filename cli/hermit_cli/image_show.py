@@ -45,8 +45,9 @@ def image_data(image: Image) -> dict[str, Any]:
     return {**{name: getattr(image, name) for name in names}, "folder": str(image.folder)}
 
 
-def tell_images(library: Library, images: list[Image], pinned: str | None) -> None:
-    """Print a table of images, the one that this project pins marked."""
+def tell_images(library: Library, images: list[Image], pinned: str | None, guest: str | None) -> None:
+    """Print a table of images; the one that this project pins and the one that boots VMs are marked."""
+    marks = {guest: "boots VMs", pinned: "pinned here"}
     if not images:
         tell(f"{library.folder}: no images yet    (hermit image build makes one)")
         return
@@ -60,7 +61,7 @@ def tell_images(library: Library, images: list[Image], pinned: str | None) -> No
             _day(library.last_used(image)),
             str(image.packages),
             bytes_as_text(image.size),
-            "pinned here" if image.digest == pinned else "",
+            marks.get(image.digest, ""),
         )
         for image in images
     ]

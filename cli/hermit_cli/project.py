@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,16 +12,7 @@ from pathlib import Path
 from hermit_cli import git
 from hermit_proxy.errors import UsageError
 from hermit_proxy.snapshot.recorded import FILE_NAME as RECORDED
-
-# A URL or ssh's short form, `[user@]host:path`; a local path is none of them.
-_HOST = "(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
-_REMOTES = (
-    re.compile(rf"[a-z+]+://(?:[^/]*@)?{_HOST}(?::[0-9]+)?/+(?P<path>[^@]+?)(?:\.git)?/*"),
-    # What has a sign of a login in its path is some other form, with a password perhaps.
-    re.compile(rf"(?:[^@/:]+@)?{_HOST}:(?!//)/*(?P<path>[^@]+?)(?:\.git)?/*"),
-)
-_FOREIGN = re.compile(r"[^A-Za-z0-9._/-]+")
-_LONGEST = 128
+from hermit_proxy.store.poolname import pool_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +112,6 @@ def _user_name(user: int) -> str:
 def has_snapshot(network: Path) -> bool:
     """Tell whether a folder holds a snapshot; an empty one holds none."""
     return network.is_dir() and any(network.glob("*.yaml"))
-
-
-def pool_name(origin: str, root: Path) -> str:
-    """Give `host/path` of a remote, or the folder's name with a digest of its place; never credentials of a URL."""
-    found = next((found for remote in _REMOTES if (found := remote.fullmatch(origin))), None)
-    if found:
-        name = _FOREIGN.sub("-", f"{found['host'].lower()}/{found['path']}").lstrip("./-_")
-        if name and len(name) <= _LONGEST and ".." not in name.split("/"):
-            return name
-    place = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()[:12]
-    return f"local/{_FOREIGN.sub('-', root.name).strip('./-_')[:64] or 'root'}-{place}"
 
 
 def _origin(root: Path) -> str:

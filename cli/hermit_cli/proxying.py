@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from hermit_cli.project import Project
@@ -16,17 +17,6 @@ def proxy_settings(
 ) -> ProxySettings:
     """Give the settings of a proxy for these rules and this snapshot."""
     recorded = read_recorded(network.parent)
-    return ProxySettings(
-        rules=rules,
-        snapshot=network,
-        store=settings.store,
-        pool=settings.pool or project.pool(),
-        clock=(float(recorded),) if recorded is not None else (),
-        observers=settings.observers,
-        upstream_allow=settings.upstream_allow,
-        upstream_trust=settings.upstream_trust,
-        credentials=settings.credentials,
-        upload_limit=settings.upload_limit,
-        refresh=refresh,
-        settings_file=str(settings.source or config_dir(os.environ) / "config.yaml"),
-    )
+    clock = (float(recorded),) if recorded is not None else ()
+    told = settings.proxy(rules, network, settings.pool or project.pool(), clock, refresh=refresh)
+    return replace(told, settings_file=told.settings_file or str(config_dir(os.environ) / "config.yaml"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hermit_cli.git import refused
 from hermit_cli.place import network_in
 from hermit_cli.project import Project
 from hermit_proxy import git
@@ -60,4 +59,4 @@ def _check_repository(revision: str, root: Path) -> None:
     try:
         git.ask(root, "rev-parse", "--git-dir")
     except git.GitError as error:
-        raise refused(error, f"{revision!r} is no folder, and ", "name two folders") from error
+        raise git.refused(error, f"{revision!r} is no folder, and ", "name two folders") from error

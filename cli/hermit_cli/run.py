@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +15,10 @@ from hermit_proxy.errors import ExitCode, HermitError, UsageError
 
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.conduct import Ending, Plan
-    from hermit_cli.summary import Recorded, RunReport
+    from hermit_cli.summary import RunReport
     from hermit_proxy.settings import Settings
     from hermit_proxy.snapshot.model import Snapshot
+    from hermit_proxy.snapshot.written import Recorded
 
 _DESCRIPTION = """\
 Run a command in a network namespace of its own, whose only wire leads to a proxy: record what it fetches under the
@@ -78,8 +78,8 @@ def main(args: argparse.Namespace) -> int:
     """Run it and give the exit code."""
     options = read_options(args, Path.cwd())
     runs.sweep(os.environ)
-    with interrupts.raised() as again, runs.run_folder(os.environ) as rundir:
-        report = _run(options, rundir, again)
+    with interrupts.raised() as signals, runs.run_folder(os.environ) as rundir:
+        report = _run(options, rundir, signals)
         runs.write_result(rundir, {"snapshot": str(options.network.resolve()), **report.result()})
     if options.json:
         output.print_json(report.to_json())
@@ -121,7 +121,7 @@ def read_options(args: argparse.Namespace, folder: Path) -> Options:
     )
 
 
-def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> RunReport:
+def _run(options: Options, rundir: Path, signals: interrupts.Interrupts) -> RunReport:
     from hermit_cli.conduct import conduct  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.settings import load_settings  # noqa: PLC0415  see above
@@ -138,10 +138,10 @@ def _run(options: Options, rundir: Path, raise_again: Callable[[], None]) -> Run
     plan = _plan(options, settings, rundir)
     began = time.monotonic()
     try:
-        ending = conduct(plan)
+        ending = conduct(plan, signals)
     finally:
-        raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
         log = runs.keep_log(rundir, options.log)
+        signals.again()  # what came at the loop's very end is said here
     seconds = time.monotonic() - began
     recorded = note = failure = None
     if old is not None and ending.good:
@@ -180,7 +180,7 @@ def _plan(options: Options, settings: Settings, rundir: Path) -> Plan:
 
 
 def _write(options: Options, settings: Settings, plan: Plan, old: Snapshot) -> Recorded:
-    from hermit_cli.recording import write_snapshot  # noqa: PLC0415  only a recording writes
+    from hermit_proxy.recording import write_snapshot  # noqa: PLC0415  only a recording writes
 
     return write_snapshot(
         options.network,
@@ -204,8 +204,9 @@ def _report(  # noqa: PLR0913, PLR0917  what a run was and how it went
     seconds: float,
     note: str | None,
 ) -> RunReport:
-    from hermit_cli.summary import RunReport, troubles_of  # noqa: PLC0415  see above
+    from hermit_cli.summary import RunReport  # noqa: PLC0415  see above
     from hermit_proxy.run.events import read_log  # noqa: PLC0415  see above
+    from hermit_proxy.run.troubles import troubles_of  # noqa: PLC0415  see above
 
     unanswered = ending.counts["refused"] or ending.counts["failed"]
     return RunReport(

@@ -7,13 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import re
-import secrets
 import shutil
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,17 +17,13 @@ from typing import Any
 
 from hermit_cli.output import say_styled
 from hermit_proxy.errors import HermitError, UsageError
-from hermit_workers.locks import alone
+from hermit_workers.runfolders import MOMENT, RunFolders
 
 KEPT_RUNS = 20
 LOG_NAME = "requests.jsonl"
 RESULT_NAME = "result.json"
 STEPS_NAME = "steps.log"
-_LOCK = "lock"
-_MOMENT = "%Y%m%dT%H%M%S"
-# What a person puts beside the runs, such as a copy of one, is none of ours to read or to sweep.
-_NAME = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9]{6}[0-9a-f]{4}")
-_STAYS = frozenset({LOG_NAME, RESULT_NAME, STEPS_NAME, _LOCK})
+_STAYS = frozenset({LOG_NAME, RESULT_NAME, STEPS_NAME})
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -50,9 +42,10 @@ def runs_dir(environ: Mapping[str, str]) -> Path:
 def run_folder(environ: Mapping[str, str]) -> Iterator[Path]:
     """Make a run's folder, hold its lock, and leave only its logs and its result behind."""
     runs = runs_dir(environ)
+    folders = RunFolders(runs, _STAYS)
     try:
         runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        rundir, lock = _fresh(runs)
+        rundir, lock = folders.fresh()
     except OSError as error:
         hint = "free the disk or set XDG_STATE_HOME"
         raise HermitError(f"cannot write to {runs}: {error.strerror}", hint=hint) from error
@@ -60,7 +53,7 @@ def run_folder(environ: Mapping[str, str]) -> Iterator[Path]:
         yield rundir
     finally:
         try:
-            _tidy(rundir)
+            folders.tidy(rundir)
         finally:
             os.close(lock)
 
@@ -108,16 +101,7 @@ def keep_log(rundir: Path, copy: Path | None) -> Path | None:
 
 def sweep(environ: Mapping[str, str], *, keep: int = KEPT_RUNS) -> None:
     """Clean up after runs that were killed, and drop the oldest logs."""
-    runs = runs_dir(environ)
-    if not runs.is_dir():
-        return
-    with alone(runs):
-        dead = [rundir for rundir in _rundirs(runs) if not _alive(rundir)]
-    for rundir in dead:
-        _tidy(rundir)
-    finished = [rundir for rundir in dead if rundir.exists()]
-    for rundir in finished[: max(0, len(finished) - keep)]:
-        _remove(rundir)
+    RunFolders(runs_dir(environ), _STAYS).sweep(keep)
 
 
 def find_log(name: str, environ: Mapping[str, str]) -> Path:
@@ -125,7 +109,7 @@ def find_log(name: str, environ: Mapping[str, str]) -> Path:
     if Path(name).is_file() or "/" in name:
         return Path(name)
     runs = runs_dir(environ)
-    logs = [log for rundir in _rundirs(runs) if os.path.isfile(log := rundir / LOG_NAME)]
+    logs = [log for rundir in RunFolders(runs, _STAYS).all() if os.path.isfile(log := rundir / LOG_NAME)]
     if (found := runs / name / LOG_NAME) in logs:
         return found
     known = ", ".join(log.parent.name for log in logs[-3:])
@@ -135,7 +119,7 @@ def find_log(name: str, environ: Mapping[str, str]) -> Path:
 
 def results(environ: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Give the log and the result of each run that has both, the last one first."""
-    for rundir in reversed(_rundirs(runs_dir(environ))):
+    for rundir in reversed(RunFolders(runs_dir(environ), _STAYS).all()):
         try:
             fields = json.loads((rundir / RESULT_NAME).read_text())
         except (OSError, ValueError):  # of a run that ended badly: it vouches for nothing
@@ -148,89 +132,7 @@ def results(environ: Mapping[str, str]) -> Iterator[tuple[Path, dict[str, Any]]]
 def began(rundir: Path) -> str:
     """Say when a run began, from the name of its folder: `2026-11-21 13:54 UTC`; else the name, which says more."""
     try:
-        moment = time.strptime(rundir.name.partition("-")[0], _MOMENT)
+        moment = time.strptime(rundir.name.partition("-")[0], MOMENT)
     except ValueError:
         return rundir.name
     return time.strftime("%Y-%m-%d %H:%M UTC", moment)
-
-
-def _rundirs(runs: Path) -> list[Path]:
-    """Give the folders of runs, the oldest first."""
-    return sorted(path for path in runs.glob("[0-9]*") if _NAME.fullmatch(path.name) and path.is_dir())
-
-
-def _fresh(runs: Path) -> tuple[Path, int]:
-    now = time.time_ns()
-    moment = time.strftime(_MOMENT, time.gmtime(now // 10**9))
-    name = f"{moment}-{now // 1000 % 10**6:06}{secrets.token_hex(2)}"
-    rundir = runs / name
-    with alone(runs):
-        rundir.mkdir(mode=0o700)
-        lock = os.open(rundir / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    return rundir, lock
-
-
-def _alive(rundir: Path) -> bool:
-    try:
-        lock = os.open(rundir / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:  # another user's, root's perhaps: not ours to sweep
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
-
-
-def _tidy(rundir: Path) -> None:
-    """Leave the logs and the result, and where there are none nothing; what the disk refuses the next sweep tries."""
-    with contextlib.suppress(OSError):
-        _clean(rundir)
-        (rundir / _LOCK).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # there are logs
-        rundir.rmdir()
-
-
-def _clean(rundir: Path) -> None:
-    """Remove everything but the logs, the result and the lock."""
-    with contextlib.suppress(FileNotFoundError):
-        for entry in list(os.scandir(rundir)):
-            if entry.name in _STAYS:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                _remove(Path(entry.path))
-            else:
-                with contextlib.suppress(OSError):  # the others go all the same
-                    os.unlink(entry.path)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a tree; tools make folders of their caches read-only (go does), which is no reason to keep them."""
-    try:
-        shutil.rmtree(folder)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.chmod(folder, stat.S_IRWXU)
-        for parent, folders, _ in os.walk(folder):
-            for name in folders:
-                if not os.path.islink(os.path.join(parent, name)):  # a link may lead to the user's own folder
-                    with contextlib.suppress(OSError):
-                        os.chmod(os.path.join(parent, name), stat.S_IRWXU)
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():
-        _remove_foreign(folder)
-
-
-def _remove_foreign(folder: Path) -> None:
-    """Remove what a cell left that was killed: its files belong to the mapped users, not to us."""
-    import asyncio  # noqa: PLC0415  rarely needed
-
-    from hermit_workers.sandbox.namespaces.mapped import remove_tree  # noqa: PLC0415  rarely needed
-
-    with contextlib.suppress(HermitError):  # it is there the next time as well
-        asyncio.run(remove_tree(folder))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
 from hermit_cli.table import counted
 from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode, Reason
-from hermit_proxy.run.events import Outcome, RequestEvent
+from hermit_proxy.run.events import Outcome
+from hermit_proxy.run.troubles import Trouble
 from hermit_proxy.snapshot.report import SAME
+from hermit_proxy.snapshot.written import Recorded
 from hermit_proxy.upstream import openings
 
 _SHOWN = 10
@@ -23,31 +24,6 @@ _UNREACHED = (
     " the loopback is the command's own (docs/environment.md)"
 )
 _OUTCOMES = ("replayed", "recorded", "passed", "refused", "failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Is what became of the snapshot: `difference` is data and `text` words for it; None where nothing was written."""
-
-    network: Path
-    changed: bool
-    difference: dict[str, Any]
-    text: str
-    conflicts: tuple[str, ...]
-    pruned: int
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Is a kind of request that was not answered, and how often."""
-
-    outcome: Outcome
-    method: str
-    url: str
-    reason: str
-    hint: str | None
-    broken: bool
-    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +190,6 @@ def note_on_recording(counts: Mapping[str, int], *, had: bool, refresh: bool, wh
     if counts.get("replayed") and not reached and not refresh:
         return "nothing was asked upstream: the snapshot had it all (--refresh asks again)"
     return None
-
-
-def troubles_of(events: Iterable[RequestEvent]) -> tuple[Trouble, ...]:
-    """Fold refused and failed requests into kinds; those that break hermeticity come first."""
-    kinds: Counter[Trouble] = Counter()
-    for event in events:
-        if event.outcome in {Outcome.REFUSED, Outcome.FAILED}:
-            reason = event.reason or "no reason was logged"
-            kinds[Trouble(event.outcome, event.method, event.url, reason, event.hint, event.broken, 0)] += 1
-    found = [Trouble(t.outcome, t.method, t.url, t.reason, t.hint, t.broken, n) for t, n in kinds.items()]
-    return tuple(sorted(found, key=lambda trouble: (not trouble.broken, trouble.outcome is not Outcome.FAILED)))
 
 
 def _as_json(trouble: Trouble) -> dict[str, Any]:

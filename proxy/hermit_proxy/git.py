@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from hermit_proxy.errors import HermitError
+from hermit_proxy.errors import HermitError, UsageError
 
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false")
 # Nothing is fetched, nobody is asked, no lock is waited for.
@@ -59,6 +59,13 @@ def line(folder: Path, *arguments: str) -> str:
         return os.fsdecode(ask(folder, *arguments)).strip()
     except HermitError:
         return ""
+
+
+def refused(error: GitError, before: str = "", otherwise: str | None = None) -> UsageError:
+    """Give the error for a repository that git does not read: git's first line, and the command that it advises."""
+    reason, *advice = [part.strip() for part in str(error).splitlines()]
+    mend = next((part for part in advice if part.startswith("git config")), otherwise)
+    return UsageError(before + reason, hint=mend)
 
 
 def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:

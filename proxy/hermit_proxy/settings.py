@@ -6,16 +6,35 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from hermit_proxy.closedyaml.file import Node, Scalar, excerpt, load
 from hermit_proxy.closedyaml.reader import Reader
+from hermit_proxy.run.settings import DEFAULT_UPLOAD_LIMIT, ProxySettings
 from hermit_proxy.upstream.guard import Allow, parse_allow
 
-_KEYS = ("store", "pool", "observers", "upstream", "credentials", "upload_limit", "limits")
+_KEYS = ("store", "pool", "observers", "upstream", "credentials", "upload_limit", "limits", "cell", "vm")
 _LIMITS = ("memory", "processes", "disk", "output", "time", "artifacts")
-DEFAULT_UPLOAD_LIMIT = 4 << 30
+CELLS = ("sandbox", "vm")
+VmKind = Literal["auto", "kvm", "qemu"]
+_KINDS: tuple[VmKind, ...] = get_args(VmKind)
+_MOST_PROCESSORS = 64
+_LEAST_MEMORY = 256 << 20
 _POOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class VmSettings:
+    """Is what the owner says of virtual machines.
+
+    `kind` is `auto`, `kvm` or `qemu`, `processors` the count of each machine, `memory` the bytes that all of this
+    user's machines may have together (None: as much as there is).
+    """
+
+    kind: VmKind = "auto"
+    processors: int = 2
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +45,8 @@ class Settings:
     repository. `observers` counts the independent recordings that an entry needs. `upstream_allow` opens addresses,
     `upstream_trust` is a PEM bundle in place of the system's. `credentials` is the file of bindings, None where there
     is none. `upload_limit` counts bytes. `limits` is the most that a build's spec may ask for: bytes, and a count of
-    `processes`, and seconds of `time`. `source` is the file itself, None where there is none.
+    `processes`, and seconds of `time`. `cell` is where builds run that do not say it themselves, `sandbox` or `vm`.
+    `source` is the file itself, None where there is none.
     """
 
     store: str = ""
@@ -37,12 +57,33 @@ class Settings:
     credentials: Path | None = None
     upload_limit: int = DEFAULT_UPLOAD_LIMIT
     limits: Mapping[str, float] = field(default_factory=dict)
+    cell: str = "sandbox"
+    vm: VmSettings = VmSettings()
     source: Path | None = None
 
     @property
     def allow(self) -> Allow:
         """Give `upstream_allow` as the guard takes it."""
         return parse_allow(self.upstream_allow)
+
+    def proxy(
+        self, rules: Path, snapshot: Path, pool: str, clock: tuple[float, ...], *, refresh: bool = False
+    ) -> ProxySettings:
+        """Give what a proxy is started with; the caller knows which pool (`self.pool`, else the repository's)."""
+        return ProxySettings(
+            rules=rules,
+            snapshot=snapshot,
+            store=self.store,
+            pool=pool,
+            clock=clock,
+            observers=self.observers,
+            upstream_allow=self.upstream_allow,
+            upstream_trust=self.upstream_trust,
+            credentials=self.credentials,
+            upload_limit=self.upload_limit,
+            refresh=refresh,
+            settings_file=str(self.source) if self.source else None,
+        )
 
 
 def config_dir(environ: Mapping[str, str]) -> Path:
@@ -72,10 +113,12 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
         pool=_read_pool(reader, fields.get("pool")),
         observers=reader.expect_int(fields.get("observers"), "observers", least=1) or 1,
         upstream_allow=_read_allow(reader, upstream.get("allow")),
-        upstream_trust=_read_file(reader, upstream.get("trust"), "upstream.trust"),
-        credentials=_read_file(reader, fields.get("credentials"), "credentials") or credentials,
+        upstream_trust=reader.expect_file(upstream.get("trust"), "upstream.trust"),
+        credentials=reader.expect_file(fields.get("credentials"), "credentials") or credentials,
         upload_limit=DEFAULT_UPLOAD_LIMIT if limit is None else limit,
         limits=_read_limits(reader, fields.get("limits")),
+        cell=reader.expect_enum(fields.get("cell"), "cell", CELLS) or "sandbox",
+        vm=_read_vm(reader, fields.get("vm")),
         source=path,
     )
     reader.finish()
@@ -101,6 +144,18 @@ def _read_limits(reader: Reader, node: Node | None) -> dict[str, float]:
         elif value is not None:
             found[name] = value
     return found
+
+
+def _read_vm(reader: Reader, node: Node | None) -> VmSettings:
+    fields = reader.expect_mapping(node, ("kind", "processors", "memory"), "vm")
+    processors = reader.expect_int(fields.get("processors"), "vm.processors", least=1)
+    if processors is not None and processors > _MOST_PROCESSORS:
+        reader.mistake(fields["processors"], f"vm.processors: at most {_MOST_PROCESSORS}, found {processors}")
+    memory = reader.expect_size(fields.get("memory"), "vm.memory")
+    if memory is not None and memory < _LEAST_MEMORY:
+        reader.mistake(fields["memory"], "vm.memory: no machine starts in less than 256 MiB")
+    kind = reader.expect_enum(fields.get("kind"), "vm.kind", _KINDS)
+    return VmSettings(next((one for one in _KINDS if one == kind), "auto"), processors or 2, memory)
 
 
 def _read_store(reader: Reader, node: Node | None) -> str:
@@ -139,21 +194,3 @@ def _read_allow(reader: Reader, node: Node | None) -> tuple[str, ...]:
         if text is not None:
             allowed.append(text)
     return tuple(allowed)
-
-
-def _read_path(reader: Reader, node: Node | None, what: str) -> Path | None:
-    text = reader.expect_str(node, what)
-    if text is None:
-        return None
-    try:
-        return reader.path.parent.absolute() / Path(text).expanduser()
-    except RuntimeError as error:
-        reader.mistake(node, f"{what}: {error}")
-        return None
-
-
-def _read_file(reader: Reader, node: Node | None, what: str) -> Path | None:
-    path = _read_path(reader, node, what)
-    if path is not None and not path.is_file():
-        reader.mistake(node, f"{what}: there is no file {path}")
-    return path

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hermit_proxy.errors import ExitCode, HermitError
-from tests.corpus import page
+from tests.corpus import machines, page
 from tests.corpus import project as projects
+from tests.corpus.machines import MachineTrial, try_in_machines
 from tests.corpus.project import KINDS, Project
 from tests.corpus.trial import Place, Trial, try_project
 
@@ -23,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME|KIND", help="these only; may be repeated")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="how many at once")
     parser.add_argument("--write", action="store_true", help="write the results to docs/corpus.md")
+    parser.add_argument("--cell", choices=("sandbox", "vm"), default="sandbox", help="vm: and compare with the sandbox")
     parser.add_argument("--list", action="store_true", help="name the projects and try none")
     chosen = parser.parse_args(arguments)
     try:
@@ -36,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     place = Place.of_user()
     with ThreadPoolExecutor(max(1, chosen.jobs)) as pool:
-        ended = list(pool.map(lambda one: _try(one, place, write=chosen.write), wanted))
-    tried = [trial for trial in ended if trial is not None]
-    good = sum(trial.verdict.good for trial in tried)
+        attempt = _try_in_machines if chosen.cell == "vm" else partial(_try, write=chosen.write)
+        ended = list(pool.map(lambda one: _attempted(attempt, one, place), wanted))
+    good = sum(ended)
     _say(f"{good} of {len(wanted)} projects replay as their data says; what they left is in {place.folder / 'work'}")
     return 0 if good == len(wanted) else int(ExitCode.FAILED)
 
@@ -52,19 +55,29 @@ def choose(only: Sequence[str]) -> list[Project]:
     return [project for project in every if not only or {project.name, project.kind} & set(only)]
 
 
-def _try(project: Project, place: Place, *, write: bool) -> Trial | None:
+def _attempted(attempt: Callable[[Project, Place], bool], project: Project, place: Place) -> bool:
+    """Try a project and tell whether it is as its data says; what keeps it from being tried is told, too."""
     try:
-        trial = try_project(project, place)
+        return attempt(project, place)
     except HermitError as error:
         _say(f"FAILED  {project.kind:8}{project.name:24}{error}")
-        return None
     except pytest.skip.Exception as error:
         _say(f"SKIPPED {project.kind:8}{project.name:24}{error}")
-        return None
+    return False
+
+
+def _try(project: Project, place: Place, *, write: bool) -> bool:
+    trial = try_project(project, place)
     _say(tell(trial, place.work(project)))
     if write and trial.verdict.good:
         page.write(trial)
-    return trial
+    return trial.verdict.good
+
+
+def _try_in_machines(project: Project, place: Place) -> bool:
+    trial: MachineTrial = try_in_machines(project, place)
+    _say(machines.tell(trial, place.work(project)))
+    return trial.good
 
 
 def tell(trial: Trial, work: Path) -> str:

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +57,10 @@ class Place:
     def environment(self, project: Project) -> dict[str, str]:
         """Give the environment of `hermit`: the images are shared, all else is the project's own."""
         work = self.work(project)
-        own = {f"XDG_{name}_HOME": str(work / name.lower()) for name in ("CONFIG", "STATE", "CACHE")}
+        own = {f"XDG_{name}_HOME": str(work / name.lower()) for name in ("CONFIG", "STATE")}
         runtime = work / "runtime"
+        # What VMs boot from is made once for each image, and there is one for all projects.
+        own["XDG_CACHE_HOME"] = str(self.folder / "machines")
         return {**os.environ, **own, "XDG_DATA_HOME": str(self.folder / "data"), "XDG_RUNTIME_DIR": str(runtime)}
 
 
@@ -74,45 +78,58 @@ class Trial:
 
 def try_project(project: Project, place: Place) -> Trial:
     """Make the project, record it, build it twice unplugged and compare the three outputs; raise HermitError."""
-    work = place.work(project)
-    _remove(work)
-    work.mkdir(parents=True)
-    (work / "runtime").mkdir(mode=0o700)
-    folder = work / project.name
-    with served(project, work / "served", place.cache) as server:
-        make(project, folder, place.cache, server)
-        _write_settings(project, work, server)
-        recorded = _build(project, place, "record", "recorded")
-    replayed = [_build(project, place, "hermetic", f"hermetic-{number}") for number in (1, 2)]
-    outputs = [work / f"out-{name}" for name in ("recorded", "hermetic-1", "hermetic-2")]
-    verdict = compare(outputs, project.differs or {})
-    for name in verdict.differing:
-        report = work / "differences" / f"{name}.txt"
-        report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(explain(outputs[1] / name, outputs[2] / name))
+    with laid_out(project, place):
+        recorded = build(project, place, "record", "recorded")
+    replayed = [build(project, place, "hermetic", f"hermetic-{number}") for number in (1, 2)]
+    verdict = judged(project, place, ("recorded", "hermetic-1", "hermetic-2"))
     return Trial(
         project=project,
         requests=int(recorded["requests"]),
         size=int(recorded["bytes"]),
-        recorded_in=_seconds(recorded),
-        replayed_in=tuple(_seconds(found) for found in replayed),
+        recorded_in=seconds(recorded),
+        replayed_in=tuple(seconds(found) for found in replayed),
         verdict=verdict,
     )
 
 
-def _write_settings(project: Project, work: Path, server: str) -> None:
+@contextmanager
+def laid_out(project: Project, place: Place, **settings: Any) -> Iterator[None]:
+    """Make the project anew and serve what it fetches from us; `settings` are its user's, besides what it needs."""
+    work = place.work(project)
+    _remove(work)
+    work.mkdir(parents=True)
+    (work / "runtime").mkdir(mode=0o700)
+    with served(project, work / "served", place.cache) as server:
+        make(project, work / project.name, place.cache, server)
+        _write_settings(project, work, server, settings)
+        yield
+
+
+def judged(project: Project, place: Place, names: tuple[str, ...]) -> Verdict:
+    """Compare the outputs of builds by the builds' names, and write down what diffoscope says of the last two."""
+    outputs = [place.work(project) / f"out-{name}" for name in names]
+    verdict = compare(outputs, project.differs or {})
+    for name in verdict.differing:
+        report = place.work(project) / "differences" / f"{name}.txt"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(explain(outputs[-2] / name, outputs[-1] / name))
+    return verdict
+
+
+def _write_settings(project: Project, work: Path, server: str, more: dict[str, Any]) -> None:
     """Write the user's settings: what has a special address here is allowed, as its registries and our own server."""
     asked = hosts(sorted({*project.asks, "apt"}))
     allow = [*Registry("", asked).allow, *([ADDRESS] if server else [])]
     settings = work / "config/hermit/config.yaml"
     settings.parent.mkdir(parents=True)
-    settings.write_text(yaml.safe_dump({"upstream": {"allow": allow}}))
+    settings.write_text(yaml.safe_dump({"upstream": {"allow": allow}, **more}))
 
 
-def _build(project: Project, place: Place, mode: str, name: str) -> dict[str, Any]:
+def build(project: Project, place: Place, mode: str, name: str, cell: str = "sandbox") -> dict[str, Any]:
+    """Build it and give the object of `--json`, unplugged where it is hermetic; raise TrialError."""
     work = place.work(project)
     prefix = UNPLUGGED if mode == "hermetic" else []
-    options = ["--mode", mode, "--json", "--out", f"{work}/out-{name}", "--log", f"{work}/{name}.jsonl"]
+    options = ["--mode", mode, "--cell", cell, "--json", "--out", f"{work}/out-{name}", "--log", f"{work}/{name}.jsonl"]
     command = [*prefix, sys.executable, "-m", "hermit_cli.main", "build", *options, str(work / project.name)]
     started = time.monotonic()
     done = subprocess.run(
@@ -134,7 +151,7 @@ def _build(project: Project, place: Place, mode: str, name: str) -> dict[str, An
     return found
 
 
-def _seconds(told: dict[str, Any]) -> float:
+def seconds(told: dict[str, Any]) -> float:
     """Add up the steps: an image that has to be made first is the next project's luck."""
     return sum(float(step["seconds"]) for step in told["steps"])
 

@@ -45,6 +45,8 @@ TARGETS = (
     "recorder",
     "spec",
     "artifacts",
+    "hook",
+    "guest",
 )
 # Seconds after which one input counts as a hang.
 HANG = 20
@@ -142,7 +144,15 @@ def _child(counters: Path, target: str, arguments: list[str]) -> None:
     """Fuzz in this process, which libFuzzer ends; nothing runs after it, so what was tried is counted in a file."""
     import atheris  # noqa: PLC0415  only this process has use for it
 
-    with atheris.instrument_imports(include=["hermit_proxy", "hermit_steps", "hermit_workers.sandbox"]):
+    with atheris.instrument_imports(
+        include=[
+            "hermit_proxy",
+            "hermit_steps",
+            "hermit_workers.sandbox",
+            "hermit_master",
+            "hermit_workers.vm.protocol",
+        ]
+    ):
         from tests.fuzz.case import mutated  # noqa: PLC0415  as below
         from tests.fuzz.targets import CASES  # noqa: PLC0415  what is imported here is instrumented
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from hermit_master.hooks import delivery, payload
+from hermit_master.mode import Cause, Facts, Kind
 from hermit_proxy.errors import InputError, Mistake
 from hermit_proxy.recorder import head, strict_http
 from hermit_proxy.recorder.tee import Window
@@ -24,7 +26,7 @@ from hermit_proxy.snapshot import check, handwritten
 from hermit_steps import fields, grammar, stepreader
 from hermit_steps.spec import Step
 from hermit_workers.sandbox.artifacts import matching
-from tests.fuzz import answers, case, files, messages, names, patterns, run
+from tests.fuzz import answers, case, files, hooks, messages, names, patterns, run
 from tests.fuzz.targets import CASES
 
 _INPUTS = 250
@@ -90,6 +92,10 @@ _FAULTS: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("spec", grammar, "check_package", lambda _text: None),
     ("spec", fields, "is_reserved", lambda _name: False),
     ("spec", stepreader, "Step", lambda name, action, _network, *rest: Step(name, action, "proxy", *rest)),
+    ("hook", delivery, "_check_signature", lambda *_: None),
+    ("hook", payload, "_link", lambda _text: "javascript:planted"),
+    ("hook", payload, "parse_branch", lambda text: text),
+    ("hook", hooks, "facts_of", lambda *_, **__: Facts(Kind.BRANCH, Cause.HOOK)),
 ]
 
 

@@ -56,9 +56,15 @@ def make_tree(folder: Path, content: str = "x") -> None:
 
 
 def add_image(
-    library: Library, content: str = "x", *, name: str = "debian-12", recipe: str = "a" * 64, made: int = EPOCH
+    library: Library,
+    content: str = "x",
+    *,
+    name: str = "debian-12",
+    recipe: str = "a" * 64,
+    made: int = EPOCH,
+    more: str = "",
 ) -> Image:
-    """Put an image into a library; its digest follows from `content`."""
+    """Put an image into a library; its digest follows from `content` and from what the script `more` adds."""
 
     async def stage() -> Image:
         async with library.workshop() as workshop:
@@ -67,7 +73,7 @@ def add_image(
             folder.chmod(0o755)
             (folder / "hermit" / "recorded").write_text("2023-11-14T22:13:20Z\n")
             await tree.make_root(folder)
-            assert await run_mapped(["sh", "-euc", _TREE, "sh", content, STATUS], folder=folder) == 0
+            assert await run_mapped(["sh", "-euc", _TREE + more, "sh", content, STATUS], folder=folder) == 0
             await tree.clamp_times(folder, EPOCH)
             image = Image(name, "", f"sha256:{recipe}", architecture(), made, packages=0, size=0, folder=folder)
             await describe_tree(image, SOURCES)

@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
-SOURCES = ("benchmarks", "cli", "proxy", "tests", "workers")
+SOURCES = ("benchmarks", "cli", "custom_steps", "master", "proxy", "tests", "workers")
+PACKAGES = ("proxy", "workers", "custom_steps", "master", "cli")
 # They name the public hosts that the first Hermit recorded, none of which is a setting of ours.
 OLD_RECORDINGS = "tests/fixtures/"
 
@@ -73,7 +74,7 @@ def test_only_a_docstring_at_the_top_is_a_first_line(source: str, good: bool) ->
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": ":".join(str(folder / name) for name in ("proxy", "workers", "cli"))}
+    environment = {**os.environ, "PYTHONPATH": ":".join(str(folder / name) for name in PACKAGES)}
     command = [str(BIN / "lint-imports"), "--no-cache"]
     return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
 
@@ -82,7 +83,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 def copy(tmp_path: Path) -> Path:
     """Copy what the import contracts speak of."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for name in ("proxy", "workers", "cli"):
+    for name in PACKAGES:
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 

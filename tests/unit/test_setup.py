@@ -30,16 +30,22 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def asked(clone: Path) -> list[str]:
+def asked(clone: Path, option: str = "--run") -> list[str]:
     """Run it as a user does, and give what pip was asked to install."""
     (clone / "asked").write_text("")
-    done = subprocess.run([clone / "script/setup", "--run"], capture_output=True, text=True, check=False)
+    done = subprocess.run([clone / "script/setup", option], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [line.partition(" install ")[2] for line in (clone / "asked").read_text().splitlines()]
 
 
 def test_a_users_environment_has_no_packages_of_the_tests_and_is_made_once(clone: Path) -> None:
     assert asked(clone) == [f"-e {clone}"]
+    assert asked(clone) == []
+
+
+@pytest.mark.skipif(shutil.which("libvirtd", path="/usr/sbin") is None, reason="it would be installed")
+def test_vms_need_no_other_environment_than_every_build(clone: Path) -> None:
+    assert asked(clone, "--vm") == [f"-e {clone}"]
     assert asked(clone) == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,8 @@ from hermit_proxy.run.spawning import Spawned, spawned
 if TYPE_CHECKING:  # a wrong command line should not pay for the rest
     from hermit_cli.build.order import Order
     from hermit_cli.build.report import BuildReport
-    from hermit_cli.build.source import Source
     from hermit_steps.plan import Plan
+    from hermit_workers.source.worktree import Source
 
 _DESCRIPTION = """\
 Build a project as CI does: its spec (.hermit/build.yaml, or the script .hermit/build) is run in a throw-away Debian
@@ -30,7 +29,8 @@ at the end."""
 _MODE_HELP = "auto (the default) is hermetic where there is a snapshot, else record"
 _REFRESH_HELP = "record, and ask upstream for what the snapshot has, too (ALLOW is taken as REFRESH)"
 _KEEP_HELP = "keep what a failed step leaves, for hermit shell"
-_CELL_HELP = "where it runs: sandbox (the default), or vm, a machine with a kernel of its own (experimental)"
+_CELL_HELP = "where it runs: sandbox (the default), or vm, a machine of its own (experimental); settings: cell"
+_NOT_KEPT = "--keep keeps what a sandbox leaves, and a VM leaves nothing"
 _LAST_LINES = 40
 
 
@@ -38,13 +38,14 @@ _LAST_LINES = 40
 class Options:
     """Is the command line after its defaults: what a build works on.
 
-    `given` are its own words for the project. `out` is None where the build is a part, which has no artifacts.
+    `given` are its own words for the project. `cell` None leaves it to the settings. `out` is None where the build is
+    a part, which has no artifacts.
     """
 
     project: Project
     given: tuple[str, ...]
     mode: str
-    cell: str
+    cell: str | None
     step: str | None
     keep: bool
     out: Path | None
@@ -70,7 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("path", nargs="?", type=Path, metavar="PATH", help="the project (default: where you are)")
     parser.add_argument("--mode", choices=("record", "hermetic", "auto"), default="auto", help=_MODE_HELP)
     parser.add_argument("--refresh", action="store_true", help=_REFRESH_HELP)
-    parser.add_argument("--cell", choices=("sandbox", "vm"), default="sandbox", help=_CELL_HELP)
+    parser.add_argument("--cell", choices=("sandbox", "vm"), help=_CELL_HELP)
     parser.add_argument("--step", metavar="N", help="stop after this step, told by number or name")
     parser.add_argument("--keep", action="store_true", help=_KEEP_HELP)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where artifacts go (default: .hermit/out)")
@@ -84,13 +85,13 @@ def main(args: argparse.Namespace) -> int:
     options = read_options(args)
     runs.sweep(os.environ)
     with (
-        interrupts.raised() as again,
+        interrupts.raised() as signals,
         runs.run_folder(os.environ) as rundir,
         # First of all: it imports for as long as we do, and two can at a time.
         spawned(options.mode, rundir, os.environ) as proxy,
     ):
         options, source, plan = _looked_at(options)
-        report = _build(options, _order(options, source, plan, rundir), proxy, again)
+        report = _build(options, _order(options, source, plan, rundir), proxy, signals)
         network = str(options.project.network.resolve())
         runs.write_result(rundir, {"snapshot": network, **report.result()})
     if options.json:
@@ -102,7 +103,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _looked_at(options: Options) -> tuple[Options, Source, Plan]:
     """Look at the project and tell what is built; raise UsageError before anything is."""
-    from hermit_cli.build.artifacts import check_folder  # noqa: PLC0415  see above
+    from hermit_workers.artifacts import check_folder  # noqa: PLC0415  see above
 
     if options.out is not None:
         check_folder(options.out)
@@ -127,8 +128,8 @@ def read_options(args: argparse.Namespace) -> Options:
         raise UsageError(f"there is no folder {folder}", hint="hermit build [PATH]")
     project = find_project(folder)
     mode = args.mode
-    if args.keep and args.cell != "sandbox":
-        raise UsageError("--keep keeps what a sandbox leaves, and a VM leaves nothing", hint="leave one of them out")
+    if args.keep and args.cell == "vm":
+        raise UsageError(_NOT_KEPT, hint="leave one of them out")
     if args.refresh and mode == "hermetic":
         raise UsageError("--refresh asks upstream, and --mode hermetic never does", hint="leave one of them out")
     if mode == "auto":
@@ -159,12 +160,12 @@ def _check_writable(out: Path) -> None:
 
 def look_at(project: Project) -> tuple[Source, Plan]:
     """Read a project's spec and find its source; raise UsageError for mistakes in either."""
-    from hermit_cli.build.source import find_source  # noqa: PLC0415  see above
     from hermit_steps.finding import find_spec  # noqa: PLC0415  see above
     from hermit_steps.plan import Facts, plan  # noqa: PLC0415  see above
+    from hermit_workers.source.worktree import find_source  # noqa: PLC0415  see above
 
     spec = find_spec(project.root)
-    source = find_source(project)
+    source = find_source(project.root)
     head = source.head
     facts = Facts(
         project=source.top.name,
@@ -177,13 +178,13 @@ def look_at(project: Project) -> tuple[Source, Plan]:
     return source, plan(spec, facts)
 
 
-def _build(options: Options, order: Order, proxy: Spawned, raise_again: Callable[[], None]) -> BuildReport:
+def _build(options: Options, order: Order, proxy: Spawned, signals: interrupts.Interrupts) -> BuildReport:
     from hermit_cli.build.beforehand import check_rules  # noqa: PLC0415  see above
-    from hermit_cli.build.cells import check_cell  # noqa: PLC0415  see above
     from hermit_cli.build.conductor import conduct  # noqa: PLC0415  see above
     from hermit_cli.build.outcome import Outcome  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.snapshot.tree import read_tree  # noqa: PLC0415  see above
+    from hermit_workers.making import check_cell  # noqa: PLC0415  see above
 
     check_cell(order.cell)
     old = None
@@ -195,10 +196,10 @@ def _build(options: Options, order: Order, proxy: Spawned, raise_again: Callable
             output.say_styled(f"hermit: there is no {options.project.rules}, so every request will be refused", "warn")
     began = time.monotonic()
     try:
-        built = conduct(order, proxy)
+        built = conduct(order, proxy, signals)
     finally:
-        raise_again()  # the event loop has taken the signals, and leaves them to the system at its end
         log = runs.keep_log(order.rundir, options.log)
+        signals.again()  # what came at the loop's very end is said here
     outcome = Outcome(order, built, time.monotonic() - began, log)
     if options.silent and (built.status or built.failure):
         _say_last_lines(built.last_lines)
@@ -214,25 +215,30 @@ def _order(options: Options, source: Source, plan: Plan, rundir: Path) -> Order:
     from hermit_cli.proxying import proxy_settings  # noqa: PLC0415  see above
     from hermit_proxy.policy import Mode  # noqa: PLC0415  see above
     from hermit_proxy.settings import load_settings  # noqa: PLC0415  see above
+    from hermit_workers.limits import usual  # noqa: PLC0415  see above
 
     project = options.project
     settings = load_settings(None, os.environ)
+    cell = options.cell or settings.cell
+    if options.keep and cell != "sandbox":
+        raise UsageError(f"{_NOT_KEPT}; `cell` in your settings asks for one", hint="add: --cell sandbox")
     for note in [] if options.silent else told_of_limits(plan.limits, settings.limits):
         output.say_styled(f"  {note}", "warn")
     return Order(
         mode=Mode(options.mode),
-        cell=options.cell,
+        cell=cell,
         proxy=proxy_settings(project, settings, rules=project.rules, network=project.network, refresh=options.refresh),
         rundir=rundir,
         project=project.root,
         source=source,
         plan=plan,
-        limits=limits_for(plan.limits, settings.limits),
+        limits=limits_for(plan.limits, settings.limits, usual(cell, settings.vm)),
         out=options.out,
         kept=Kept.of(project, os.environ),
         keep=options.keep,
         environment=dict(os.environ),
         quiet=options.silent,
+        vm=settings.vm,
     )
 
 

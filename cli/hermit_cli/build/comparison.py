@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hermit_cli.build.artifacts import Artifact
 from hermit_cli.output import say, say_styled
 from hermit_proxy.errors import ExitCode
+from hermit_workers.artifacts import Artifact
 
 _SHOWN = 12
 

@@ -6,20 +6,18 @@ import asyncio
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hermit_cli import runs
 from hermit_cli.attended import attended
-from hermit_cli.build import artifacts
-from hermit_cli.build.artifacts import Artifact
-from hermit_cli.build.cells import LAYER, make_cell
 from hermit_cli.build.kept import About
 from hermit_cli.build.order import Built, Order
 from hermit_cli.build.printing import Printing
-from hermit_cli.build.putting import put_own, put_source
 from hermit_cli.build.report import StepDone, say_step
-from hermit_cli.conduct import both, named, to_the_end
+from hermit_cli.conduct import named
+from hermit_cli.interrupts import Interrupts
 from hermit_cli.output import ready, say, say_styled
 from hermit_cli.progress import Progress
 from hermit_proxy.errors import HermitError
@@ -31,27 +29,36 @@ from hermit_proxy.run.session import Counts
 from hermit_proxy.run.spawning import Spawned
 from hermit_proxy.store.open import open_store
 from hermit_steps.plan import PlannedStep
+from hermit_workers import artifacts
+from hermit_workers.artifacts import Artifact
 from hermit_workers.buildview import APT_DATES_OFF, Facts, build_environment
-from hermit_workers.cell import Cell, Command, Ended
+from hermit_workers.cell import Cell, Command
 from hermit_workers.environment import Wire
 from hermit_workers.image.library import Image, Library
 from hermit_workers.image.making import ensure_image
+from hermit_workers.making import make_cell, room_for
 from hermit_workers.sandbox.cell import SandboxCell
+from hermit_workers.source.putting import put_own, put_source
+from hermit_workers.stepping import run_step
+from hermit_workers.waiting import both, to_the_end
 
 _GRACE = 10.0
-_TIMED_OUT = 124  # as timeout(1) tells it
 
 
-def conduct(order: Order, spawned: Spawned) -> Built:
-    """Run a build to its end with the proxy that waits for it; raise HermitError where it could not be run."""
-    return asyncio.run(_Conductor(order, spawned).run())
+def conduct(order: Order, spawned: Spawned, interrupts: Interrupts) -> Built:
+    """Run a build to its end with the proxy that waits for it; raise HermitError where it could not be run.
+
+    What interrupts it is held from then on.
+    """
+    return asyncio.run(_Conductor(order, spawned, interrupts).run())
 
 
 class _Conductor:
     """States: preparing -> in a step <-> between steps -> taking -> over; interrupts lead to over from everywhere."""
 
-    def __init__(self, order: Order, spawned: Spawned) -> None:
+    def __init__(self, order: Order, spawned: Spawned, interrupts: Interrupts) -> None:
         self._order = order
+        self._interrupts = interrupts
         self._spawned = spawned
         self._progress = Progress(order.mode.value, quiet=order.quiet)
         self._cell: Cell | None = None
@@ -69,7 +76,7 @@ class _Conductor:
 
     async def run(self) -> Built:
         self._task = asyncio.current_task()
-        with attended(self._progress, self._on_signal):
+        with attended(self._progress, self._interrupts, self._on_signal):
             try:
                 await self._with_image()
             except asyncio.CancelledError:
@@ -90,8 +97,9 @@ class _Conductor:
 
     async def _with_image(self) -> None:
         order = self._order
+        tell = partial(self._tell, "image")
         image = await ensure_image(
-            order.plan.image, order.project, order.mode, environ=order.environment, progress=self._say_image
+            order.plan.image, order.project, order.mode, environ=order.environment, progress=tell
         )
         self._image = image.digest
         with Library.of(order.environment).use(image):
@@ -106,7 +114,8 @@ class _Conductor:
             )
             self._proxy = proxy
             try:
-                await self._with_cell(image, proxy, authority)
+                async with room_for(order.wish, partial(self._tell, "vm")):
+                    await self._with_cell(image, proxy, authority)
                 await proxy.finish()
             finally:
                 self._counts = named(proxy.counts)
@@ -114,7 +123,7 @@ class _Conductor:
 
     async def _with_cell(self, image: Image, proxy: ProxyProcess, authority: RunCA) -> None:
         order = self._order
-        self._cell = cell = await make_cell(order, image)
+        self._cell = cell = await make_cell(order.wish, image, partial(self._tell, "vm"))
         stays = False
         try:
             wire = Wire(hermetic=order.mode is Mode.HERMETIC)
@@ -155,7 +164,7 @@ class _Conductor:
     async def _keep(self, image: Image) -> None:
         order = self._order
         try:
-            self._kept = await to_the_end(order.kept.put(order.rundir / LAYER, self._about(image)))
+            self._kept = await to_the_end(order.kept.put(order.layer, self._about(image)))
         except HermitError as error:
             _say_lost(error)
 
@@ -201,7 +210,7 @@ class _Conductor:
         await proxy.begin_step(step.name, step.network)
         self._in_step = True
         try:
-            ended = await self._run(command, step, cell, proxy, printing.descriptor)
+            ended = await run_step(cell, command, proxy, step.seconds, printing.descriptor)
             dropped = await printing.end_step()
         finally:
             self._in_step = False
@@ -218,23 +227,6 @@ class _Conductor:
             exceeded=ended.exceeded,
             dropped=dropped,
         )
-
-    async def _run(self, command: Command, step: PlannedStep, cell: Cell, proxy: ProxyProcess, output: int) -> Ended:
-        running = asyncio.ensure_future(cell.run(command, output=output))
-        try:
-            waiting: set[asyncio.Future[Any]] = {running, proxy.died}
-            await asyncio.wait(waiting, timeout=step.seconds, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                return running.result()
-            if proxy.died.done():
-                # The step may have got over it or ended by it: what it got is worth nothing either way.
-                await proxy.status()  # raises what the proxy died of
-            await cell.stop()
-            return Ended(_TIMED_OUT, f"time: {step.seconds:g} s of {step.seconds:g} s (the step's own)")
-        finally:
-            if not running.done():
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
 
     async def _take(self, cell: Cell) -> None:
         order = self._order
@@ -258,10 +250,10 @@ class _Conductor:
         finally:
             store.close()
 
-    def _say_image(self, line: str) -> None:
+    def _tell(self, what: str, line: str) -> None:
         self._progress.begin(line)
         if not self._order.quiet:
-            say_styled(f"  image: {line}", "dim")
+            say_styled(f"  {what}: {line}", "dim")
 
     def _on_event(self, message: Message) -> None:
         if message.get("event") in {"status", "finished"}:

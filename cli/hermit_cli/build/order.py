@@ -6,22 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.kept import Kept
 from hermit_cli.build.report import StepDone
-from hermit_cli.build.source import Source
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.run.settings import ProxySettings
+from hermit_proxy.settings import VmSettings
 from hermit_steps.plan import Plan
+from hermit_workers.artifacts import Artifact
 from hermit_workers.cell import Limits
+from hermit_workers.making import Wish
+from hermit_workers.source.worktree import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """Is everything that a build needs to know before it starts.
 
-    `cell` is `sandbox` or `vm`.
+    `cell` is `sandbox` or `vm`, of which `vm` has what the settings say.
     `project` is the folder that has `.hermit`, `out` where artifacts go (None: the build is a part, and has none).
     `environment` is the user's own, for Hermit's folders; nothing of it reaches the build. `kept` is the place of what
     a failed build leaves, and `keep` says whether this one leaves it.
@@ -40,6 +42,17 @@ class Order:
     keep: bool
     environment: Mapping[str, str]
     quiet: bool
+    vm: VmSettings
+
+    @property
+    def layer(self) -> Path:
+        """Give the folder that has what the cell writes."""
+        return self.rundir / "cell"
+
+    @property
+    def wish(self) -> Wish:
+        """Give what the cell has to be."""
+        return Wish(self.cell, self.mode, self.layer, self.limits, self.proxy.clock, self.vm, self.environment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,15 @@ from hermit_cli.build.comparison import Identity, compare
 from hermit_cli.build.order import Built, Order
 from hermit_cli.build.report import BuildReport
 from hermit_cli.interrupts import InterruptedRunError
-from hermit_cli.recording import write_snapshot
-from hermit_cli.summary import Recorded, Trouble, note_on_recording, troubles_of
+from hermit_cli.summary import note_on_recording
 from hermit_proxy.errors import HermitError
+from hermit_proxy.recording import write_snapshot
 from hermit_proxy.rules.file import Action, load_rules
 from hermit_proxy.run.events import read_log
 from hermit_proxy.run.settings import ProxySettings
+from hermit_proxy.run.troubles import Trouble, troubles_of
 from hermit_proxy.snapshot.model import Snapshot
+from hermit_proxy.snapshot.written import Recorded
 from hermit_proxy.store.open import open_store
 from hermit_proxy.upstream import guard, openings
 

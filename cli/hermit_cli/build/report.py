@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.comparison import Comparison, Identity, say_comparison
-from hermit_cli.build.source import Source
 from hermit_cli.build.submodules import unfetched
 from hermit_cli.output import bytes_as_text, say, say_styled, time_as_text
 from hermit_cli.summary import RunReport, status_as_text, told_of_counts
@@ -18,6 +16,8 @@ from hermit_cli.table import counted
 from hermit_proxy.errors import ExitCode
 from hermit_proxy.policy import Mode
 from hermit_steps.plan import Plan
+from hermit_workers.artifacts import Artifact
+from hermit_workers.source.worktree import Source
 
 _SHOWN = 12
 _HEX = 12
@@ -110,8 +110,9 @@ class BuildReport(RunReport):
             return shlex.join(["hermit", "shell", *place]) + "    (a shell in what it left)"
         failed = self.failure or any(step.status for step in self.steps)
         if self.exit_code is ExitCode.FAILED and not self.signal and failed:
-            # In a sandbox, which alone can be kept and looked into.
-            again = shlex.join(["hermit", "build", *self._mode(self.mode), "--keep", *place])
+            # In a sandbox, which alone can be kept and looked into, whatever the settings say.
+            cell = [] if self.cell == "sandbox" else ["--cell", "sandbox"]
+            again = shlex.join(["hermit", "build", *self._mode(self.mode), *cell, "--keep", *place])
             return f"{again}    (then: hermit shell)"
         return None
 

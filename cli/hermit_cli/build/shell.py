@@ -50,13 +50,13 @@ def main(args: argparse.Namespace) -> int:
     """Open it and give the shell's own status."""
     options = read_options(args)
     runs.sweep(os.environ)
-    with interrupts.raised() as again, runs.run_folder(os.environ) as rundir:
+    with interrupts.raised() as signals, runs.run_folder(os.environ) as rundir:
         from hermit_cli.build.visiting import visit  # noqa: PLC0415  see above
 
         try:
             return visit(_visit(options, rundir))
         finally:
-            again()
+            signals.again()
 
 
 def read_options(args: argparse.Namespace) -> Options:

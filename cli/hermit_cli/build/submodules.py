@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from hermit_cli.build.repository import SUBMODULE
-from hermit_cli.build.source import Source
 from hermit_steps.plan import Plan
+from hermit_workers.source.repository import SUBMODULE
+from hermit_workers.source.worktree import Source
 
 _MOST = 1 << 20  # bytes of a script that is looked at
 _UPDATE = "git submodule update --init --recursive"

@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from hermit_cli.build.kept import About, Kept
-from hermit_cli.build.putting import put_own, put_source
-from hermit_cli.build.source import Source
 from hermit_cli.build.terminals import attached
-from hermit_cli.conduct import both, to_the_end
 from hermit_cli.output import say, say_styled
 from hermit_proxy.errors import HermitError
 from hermit_proxy.policy import Mode
@@ -30,6 +27,9 @@ from hermit_workers.environment import Wire
 from hermit_workers.image.library import Image, Library
 from hermit_workers.image.making import ensure_image
 from hermit_workers.sandbox.cell import SandboxCell
+from hermit_workers.source.putting import put_own, put_source
+from hermit_workers.source.worktree import Source
+from hermit_workers.waiting import both, to_the_end
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TERMINAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,40}")

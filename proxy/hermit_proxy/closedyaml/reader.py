@@ -111,6 +111,25 @@ class Reader:
         self.mistake(node, f"expected {what} as one of {', '.join(allowed)}; found {describe(node)}{meant}")
         return None
 
+    def expect_path(self, node: Node | None, what: str) -> Path | None:
+        """Read a path; a relative one begins at the folder of the file that it stands in."""
+        text = self.expect_str(node, what)
+        if text is None:
+            return None
+        try:
+            return self.path.parent.absolute() / Path(text).expanduser()
+        except RuntimeError as error:
+            self.mistake(node, f"{what}: {error}")
+            return None
+
+    def expect_file(self, node: Node | None, what: str) -> Path | None:
+        """Read the path of a file that is there."""
+        path = self.expect_path(node, what)
+        if path is not None and not path.is_file():
+            self.mistake(node, f"{what}: there is no file {path}")
+            return None
+        return path
+
     def expect_size(self, node: Node | None, what: str) -> int | None:
         """Read a number of bytes: `4096`, `10 MB` (powers of 1000) or `10 MiB` (powers of 1024)."""
         return self._scan(node, f"{what} as a size (4096, 10 MB or 2 GiB)", _size)

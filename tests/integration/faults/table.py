@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.integration.faults import buildcases
 from tests.integration.faults.cases import CASES, FAULTS, Case, Fault, Stage
+from tests.integration.vm.faults import page as vms
 
 TABLE = Path(__file__).resolve().parents[3] / "docs/faults.md"
 _HEAD = """# What happens when something breaks
@@ -88,7 +89,8 @@ def render() -> str:
     builds = [_row(case, f"test_builds_killed.py::{build_test_of(case.stage)}") for case in buildcases.BUILD_CASES]
     faults = [_fault(fault, "test_machine.py") for fault in FAULTS.values()]
     build_faults = [_fault(fault, "test_builds_machine.py") for fault in buildcases.BUILD_FAULTS.values()]
-    return "".join([_HEAD, *lines, _FAULTS, *faults, _TAIL, _BUILDS, *builds, _BUILD_FAULTS, *build_faults, _MANY])
+    of_builds = [_BUILDS, *builds, _BUILD_FAULTS, *build_faults, _MANY]
+    return "".join([_HEAD, *lines, _FAULTS, *faults, _TAIL, *of_builds, vms.section()])
 
 
 def test_of(stage: Stage) -> str:

@@ -456,9 +456,9 @@ _rows(
     ),
     artifact_options=(
         "names artifacts like options and scripts, and makes them setuid",
-        "names are never words of a command; modes are 0644 or 0755 (`build/artifacts.py`)",
+        "names are never words of a command; modes are 0644 or 0755 (`hermit_workers/artifacts.py`)",
     ),
-    artifact_own_names=("names artifacts SHA256SUMS and .gitignore", "refused by name (`build/artifacts.py`)"),
+    artifact_own_names=("names artifacts SHA256SUMS and .gitignore", "refused by name (`hermit_workers/artifacts.py`)"),
     build_fills_disk=("fills the disk with bytes, empty files, folders in folders", f"{_COUNTED} (`disk.py`)"),
     build_hides_on_disk=(
         "fills it where a count does not look: files without a name, open or mapped, folders that always move",

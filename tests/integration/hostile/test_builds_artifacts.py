@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from hermit_cli.build import artifacts
 from hermit_proxy.errors import HermitError
 from hermit_proxy.store.open import open_store
+from hermit_workers import artifacts
 from hermit_workers.cell import Limits, Taken
 from hermit_workers.sandbox.artifacts.patterns import PatternError, parse
 from hermit_workers.sandbox.artifacts.taking import ArtifactError

@@ -6,10 +6,13 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import tests.integration.vm.escapes.rows  # noqa: F401  its rows are entered by importing
 from tests.integration.hostile.rows import ROWS
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[2]
+# Attacks from within a VM are beside what boots one.
+FOLDERS = (FOLDER, ROOT / "tests/integration/vm/escapes")
 DOCUMENT = ROOT / "docs/threat-model.md"
 COMMAND = "python -m tests.integration.hostile.threats"
 START, END = "<!-- table -->", "<!-- end of table -->"
@@ -18,7 +21,7 @@ START, END = "<!-- table -->", "<!-- end of table -->"
 def proofs() -> dict[str, list[str]]:
     """Find the tests of each row in the sources, so that a test which does not load is found as well."""
     found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(FOLDER.glob("test_*.py")):
+    for path in _sources():
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 for name in _attacks(node):
@@ -30,11 +33,15 @@ def unmarked() -> list[str]:
     """Name the tests here that belong to no row."""
     return [
         f"{path.stem}::{node.name}"
-        for path in sorted(FOLDER.glob("test_*.py"))
+        for path in _sources()
         if path.stem != "test_threat_model"
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not _attacks(node)
     ]
+
+
+def _sources() -> list[Path]:
+    return [path for folder in FOLDERS for path in sorted(folder.glob("test_*.py"))]
 
 
 def _attacks(node: ast.FunctionDef) -> list[str]:

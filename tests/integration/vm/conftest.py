@@ -1,88 +1,32 @@
-"""Makes a small image that boots: Debian's cloud kernel as this machine's apt has it, and a few of its own programs."""
+"""Gives a small image that boots (tests/support/bootimage.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hermit_workers.sandbox.namespaces.mapped import remove_tree, run_mapped
+from hermit_workers.sandbox.namespaces.mapped import remove_tree
 from hermit_workers.vm.layout import qemu_ids
+from tests.support import bootimage
 from tests.unit.workers.vm.conftest import other, short
 
 __all__ = ["image", "other", "place", "short"]
-
-NEEDED = (
-    "libvirtd",
-    "virtlogd",
-    "virsh",
-    "qemu-system-x86_64",
-    "nft",
-    "depmod",
-    "busybox",
-    "dpkg-deb",
-    "perl",
-    "setpriv",
-    "prlimit",
-    "ldd",
-)
-_SEARCH = os.defpath + ":/usr/sbin:/sbin"
-_FETCH = """
-package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
-apt-get -qq download "$package"
-dpkg-deb --fsys-tarfile ./linux-image-*.deb >kernel.tar
-"""
-_TREE = """
-mkdir -p root/bin root/usr/lib root/etc root/dev root/proc root/sys root/run root/tmp root/build
-ln -s usr/lib root/lib
-tar -x -f kernel.tar -C root --keep-directory-symlink ./boot ./lib/modules
-cp "$1" root/bin/busybox
-# What the agent and a cell's commands need of an image, which every Debian has.
-mkdir -p root/usr/bin root/usr/lib64 root/dev/pts root/home/build
-ln -s usr/lib64 root/lib64
-for program in perl dash tar find xargs cat setpriv prlimit id grep date hostname ls stat sleep ln; do
-    path=$(PATH=/usr/bin:/usr/sbin command -v "$program")
-    for file in "$path" $(ldd "$path" | grep -o '/[^ )]*'); do
-        mkdir -p "root$(dirname "$file")"
-        cp -L "$file" "root$file"
-    done
-done
-base=$(perl -e 'print grep { m{/perl-base$} } @INC')
-cp -r "$base" "root$base"
-ln -s ../usr/bin/dash root/bin/sh
-printf 'root:x:0:0::/root:/bin/sh\nbuild:x:1000:1000::/home/build:/bin/sh\n' >root/etc/passwd
-printf 'root:x:0:\nbuild:x:1000:\n' >root/etc/group
-depmod -b root "$(ls root/lib/modules)"
-printf 'the image' >root/etc/image
-chown 1000:1000 root/build
-"""
 
 
 @pytest.fixture(scope="session")
 def image() -> Iterator[Path]:
     """Give the folder of an image's tree `root`, short enough for sockets beside it, and open to QEMU's user."""
-    missing = [name for name in NEEDED if shutil.which(name, path=_SEARCH) is None]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"VMs here need root, and {', '.join(missing) or 'nothing else'}")
     with tempfile.TemporaryDirectory(prefix="hvi", dir="/tmp") as name:
         folder = Path(name)
-        folder.chmod(0o711)
-        fetched = subprocess.run(["sh", "-euc", _FETCH], cwd=folder, capture_output=True, text=True, check=False)
-        if fetched.returncode:
-            pytest.skip(f"no kernel by apt: {fetched.stderr[-200:]}")
-        busybox = str(shutil.which("busybox", path=_SEARCH))
-        environment = {"PATH": _SEARCH}
-        words = ["sh", "-euc", _TREE, "sh", busybox]
-        (folder / "root").mkdir()
-        asyncio.run(run_mapped(["chown", "0:0", "root"], folder=folder))
-        assert asyncio.run(run_mapped(words, folder=folder, environment=environment)) == 0
-        (folder / "kernel.tar").unlink()
+        try:
+            bootimage.make(folder)
+        except bootimage.NoImageError as error:
+            pytest.skip(str(error))
         yield folder
         asyncio.run(remove_tree(folder / "root"))
 

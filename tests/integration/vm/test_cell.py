@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -23,6 +24,7 @@ from hermit_workers.cell import CellError, Command, Ended, Limits, User
 from hermit_workers.sandbox.artifacts.taking import ArtifactError
 from hermit_workers.vm.boot import make_bootable
 from hermit_workers.vm.cell import Places, Shape, VmCell
+from tests.support import bootimage
 from tests.unit.workers.vm.conftest import OtherUser
 
 pytestmark = [pytest.mark.long, pytest.mark.registry, pytest.mark.timeout(290)]
@@ -51,10 +53,9 @@ class Guest:
 
 
 @asynccontextmanager
-async def guest(image: Path, place: Path) -> AsyncIterator[Guest]:
-    size = sum(path.lstat().st_size for path in (image / "root").rglob("*"))
-    boots = await make_bootable(image, "sha256:test", size, CLOCK, image / "boot")
-    cell = VmCell(boots, LIMITS, Shape("qemu", 1, CLOCK), Places(place / "cell", image / "cache", place))
+async def guest(image: Path, place: Path, limits: Limits = LIMITS) -> AsyncIterator[Guest]:
+    boots = await make_bootable(image, "sha256:test", bootimage.size(image), CLOCK, image / "boot")
+    cell = VmCell(boots, limits, Shape("qemu", 1, CLOCK), Places(place / "cell", image / "cache", place))
     try:
         listener = await cell.start()
         answering = asyncio.create_task(_answer(listener))
@@ -143,6 +144,44 @@ def test_a_guest_runs_what_a_build_runs_and_nothing_of_it_is_left(image: Path, p
     assert left(place) == []
 
 
+# Root of a step ends the forwarder, which is the other process with the agent's command line.
+ENDS = """
+cd /proc
+for line in $(grep -ls 'agent[.]pl' [0-9]*/cmdline); do
+    if [ $line != 1/cmdline ]; then kill -9 ${line%/*}; fi
+done
+"""
+# Prints what is answered to four sockets: IPv4's, an IPv6 one as Java has it, and both bound to the loopback.
+TALKS = r"""
+my $v4 = pack "S n C4 x8", 2, 3128, 127, 0, 0, 1;
+my $v6 = pack "S n x4 x10 n C4 x4", 10, 3128, 65535, 127, 0, 0, 1;
+for my $bound (0, 1) {
+    for my $to ($v4, $v6) {
+        my $own = $to;
+        substr($own, 2, 2) = "\0\0";
+        socket my $s, unpack("S", $to), 1, 0 or die;
+        !$bound || bind $s, $own or die;
+        connect $s, $to or print "$!\n" and next;
+        syswrite $s, "x";
+        sysread $s, my $answer, 100;
+        print $answer, getpeername $s eq $to ? "\n" : " from elsewhere\n";
+    }
+}
+"""
+
+
+def test_the_guests_kernel_carries_to_the_proxy_without_the_forwarder(image: Path, place: Path) -> None:
+    async def scenario() -> None:
+        async with guest(image, place) as made:
+            assert await made.sh(f"perl -e '{TALKS}'") == (Ended(0), "heard x\n" * 4)
+            assert await made.sh("ls /proc/self/fd", "root", "/") == (Ended(0), "0\n1\n2\n3\n")  # 3 is that folder
+            assert await made.sh(ENDS, "root", "/") == (Ended(0), "")
+            refused = "Connection refused\n"
+            assert await made.sh(f"perl -e '{TALKS}'") == (Ended(0), "heard x\n" * 2 + refused * 2)
+
+    asyncio.run(scenario())
+
+
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     assert file is not None
@@ -154,6 +193,37 @@ def test_a_guest_that_dies_in_a_step_is_told_with_its_console_and_nothing_is_lef
         async with guest(image, place) as made:
             with pytest.raises(CellError, match=r"(?s)ended in the middle of a build.*Kernel Offset"):
                 await made.sh("echo c >/proc/sysrq-trigger; sleep 100", "root", "/")
+
+    asyncio.run(scenario())
+    assert left(place) == []
+
+
+# Root of a step, and as many processes as it likes; none of them says that it could not have more.
+BOMB = "f() { f | f & }; f; sleep 60"
+# Piece by piece: what is too much at once is refused, and the program's own affair.
+EATS = """perl -e 'push @x, "x" x (1 << 20) while 1'"""
+
+
+@pytest.mark.parametrize(
+    ("script", "user", "told"),
+    [
+        (EATS, "build", "memory: the build needs more than 512 MiB (limits: memory)"),
+        (BOMB, "root", "processes: the build wants more than 200 (limits: processes)"),
+    ],
+)
+def test_a_limit_that_the_guests_kernel_keeps_is_told_and_the_files_can_be_taken(
+    image: Path, place: Path, script: str, user: User, told: str
+) -> None:
+    async def scenario() -> None:
+        async with guest(image, place, replace(LIMITS, processes=200)) as made:
+            ended, said = await made.sh("ls /run; cat /proc/self/cgroup; echo made >artifact", "root")
+            assert (ended, said) == (Ended(0), "0::/build\n")
+            ended, _ = await made.sh(script, user)
+            assert ended == Ended(137, told)
+            await made.cell.stop()
+            (taken,) = await made.cell.take(PurePosixPath("/build"), ["artifact"])
+            assert os.read(taken.descriptor, 10) == b"made\n"
+            os.close(taken.descriptor)
 
     asyncio.run(scenario())
     assert left(place) == []
@@ -182,8 +252,7 @@ asyncio.run(main())
 
 
 def test_who_is_not_root_has_the_same_cell(image: Path, place: Path, other: OtherUser) -> None:
-    size = sum(path.lstat().st_size for path in (image / "root").rglob("*"))
-    boots = asyncio.run(make_bootable(image, "sha256:test", size, CLOCK, image / "boot"))
+    boots = asyncio.run(make_bootable(image, "sha256:test", bootimage.size(image), CLOCK, image / "boot"))
     shutil.copytree(boots.folder, other.folder / "boot")
     command = [*other.prefix, sys.executable, "-c", AS_USER, str(other.folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=other.folder)

@@ -67,6 +67,7 @@ asyncio.run(main())
 """
 START = """#!/bin/sh
 bb=/bin/busybox
+$bb ip route add default via 10.0.2.2
 for port in 3128 9989 8000 22; do $bb echo "port $port $($bb nc -w 3 10.0.2.2 $port </dev/null 2>/dev/null)"; done
 for host in {hosts}; do $bb echo "host $host $($bb nc -w 3 $host {port} </dev/null 2>/dev/null)"; done
 $bb echo "name $($bb timeout 3 $bb nslookup example.org 10.0.2.3 2>&1 | $bb grep -c '^Address.*[0-9]$')"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import buildturn
 import measure
 import pytest
 from buildturn import Meter, Turn, Wire, parsed, union
+from distance import Way
 
 MODULE = "a.module"
 # Burns processor time in two threads and in one that has ended, says how much, and stays until it is told to go.
@@ -81,7 +83,7 @@ def test_the_meter_reads_nothing_where_nobody_is_meant() -> None:
 
 
 def test_a_turn_is_the_same_after_it_was_written() -> None:
-    for turn in (Turn(1.5, 0.25), Turn(1.5, 0.25, Wire(3, 4000, 0.5, 0.75))):
+    for turn in (Turn(1.5, 0.25), Turn(1.5, 0.25, Wire(3, 4000, 0.5, 0.75), 0.125)):
         assert parsed(json.loads(json.dumps(asdict(turn)))) == turn
 
 
@@ -113,3 +115,20 @@ def test_what_a_build_used_is_not_what_others_used(monkeypatch: pytest.MonkeyPat
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     # The machine used nothing at all meanwhile, so what the child had is missing; the kernel counts in hundredths.
     assert buildturn._used_by_others() - before < -0.15
+
+
+def test_what_carried_the_packets_is_told_for_itself_and_is_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, carried = iter([100.0, 100.25]), iter([5.0, 5.25])
+    monkeypatch.setattr(buildturn, "_used_by_others", lambda: next(used))
+    monkeypatch.setattr(Way, "processor", lambda _way: next(carried))
+    clock = buildturn._Clock(Way())
+    others, told = clock.read()
+    assert (others, told) == (0.0, 0.25)
+
+
+def test_a_build_ends_with_whoever_waits_for_it() -> None:
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        with pytest.raises(KeyboardInterrupt), buildturn._ended(process):
+            raise KeyboardInterrupt
+        assert process.returncode == -signal.SIGTERM

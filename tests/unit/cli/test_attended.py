@@ -7,13 +7,14 @@ import os
 import signal
 
 from hermit_cli.attended import attended
+from hermit_cli.interrupts import raised
 from hermit_cli.progress import Progress
 
 
 def receive(*numbers: signal.Signals) -> list[int]:
     async def run() -> list[int]:
         received: list[int] = []
-        with attended(Progress("record", quiet=True), received.append):
+        with raised() as interrupts, attended(Progress("record", quiet=True), interrupts, received.append):
             for number in numbers:
                 os.kill(os.getpid(), number)
                 await asyncio.sleep(0.05)

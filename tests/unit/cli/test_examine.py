@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hermit_cli.examine import _PACKAGES, _vm, examine
-from hermit_cli.findings import Level
+from hermit_cli.examine import _PACKAGES, examine
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,17 +33,3 @@ def test_the_secrets_of_a_user_are_counted(tmp_path: Path, number: int, told: st
     own = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_STATE_HOME": str(tmp_path / "state")}
     found = next(one for one in examine({**os.environ, **own}) if one.name == "credentials")
     assert found.detail.endswith(told)
-
-
-def test_what_a_vm_lacks_is_a_warning_and_kvm_is_not_probed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hermit_workers.vm.layout.PATH", str(tmp_path))
-    monkeypatch.setattr("hermit_workers.vm.link._PATH", str(tmp_path))
-    lacking = _vm()
-    assert (lacking.name, lacking.level) == ("vm", Level.WARN)
-    assert lacking.detail.startswith("libvirtd is not installed, and VMs need it")
-    assert "apt-get install" in str(lacking.mend)
-    for name in ("libvirtd", "virtlogd", "virsh", "qemu-system-x86_64", "ip", "nft"):
-        (tmp_path / name).touch(mode=0o755)  # that none of them runs is no matter: none is started
-    there = _vm()
-    assert (there.level, there.mend) == (Level.OK, None)
-    assert "not probed" in there.detail

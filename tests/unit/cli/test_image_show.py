@@ -36,17 +36,17 @@ def test_quiet_progress_tells_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_pinned_image_is_marked_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     library = Library.of(os.environ)
     images = [add_image(library, "one", name="one"), add_image(library, "two", name="two", made=60)]
-    tell_images(library, images, images[1].digest)
+    tell_images(library, images, images[1].digest, images[0].digest)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == str(library.folder)
     assert lines[1].split() == ["IMAGE", "DIGEST", "AS", "OF", "LAST", "USED", "PACKAGES", "SIZE"]
-    assert not lines[2].endswith("pinned here")
+    assert lines[2].endswith("boots VMs")
     assert lines[3].endswith("pinned here")
     assert ["two", images[1].digest[7:19], "1970-01-01", "00:01"] == lines[3].split()[:4]
 
 
 def test_an_empty_library_says_what_makes_an_image(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_images(Library(Path("/nowhere")), [], None)
+    tell_images(Library(Path("/nowhere")), [], None, None)
     assert "hermit image build" in capsys.readouterr().out
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from hermit_cli.interrupts import InterruptedRunError
-from hermit_cli.summary import Recorded, RunReport, note_on_recording, troubles_of
+from hermit_cli.summary import RunReport, note_on_recording
 from hermit_proxy.errors import ExitCode, HermitError, UsageError
 from hermit_proxy.policy import Mode
 from hermit_proxy.run.events import Outcome, RequestEvent
+from hermit_proxy.run.troubles import troubles_of
+from hermit_proxy.snapshot.written import Recorded
 
 GOOD = RunReport(
     mode=Mode.RECORD,
@@ -128,14 +130,6 @@ def test_many_kinds_of_refusals_are_cut_short(kinds: int, more: str, capsys: pyt
     said = capsys.readouterr().err
     assert more in said
     assert "; 1 request, 3 recorded" in said
-
-
-def test_refusals_of_one_kind_are_told_once_and_the_broken_ones_first() -> None:
-    events = [event("a rule rejects it", broken=False, url="https://example.org/b"), *[event("no rule admits it")] * 3]
-    assert [(t.url, t.times, t.broken) for t in troubles_of(events)] == [
-        ("https://example.org/a", 3, True),
-        ("https://example.org/b", 1, False),
-    ]
 
 
 def test_people_read_what_happened_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,3 +77,10 @@ def test_a_warning_is_a_failure_only_where_one_asks_for_that(folder: Path) -> No
     assert git.ask(folder, "for-each-ref") == b""
     with pytest.raises(git.GitError, match="broken ref"):
         git.ask(folder, "for-each-ref", strict=True)
+
+
+def test_a_repository_that_git_refuses_is_told_with_gits_own_advice() -> None:
+    said = git.GitError("fatal: dubious ownership\nTo add an exception, call:\n\n\tgit config --global --add x y")
+    told = git.refused(said, "first: ")
+    assert (str(told), told.hint) == ("first: fatal: dubious ownership", "git config --global --add x y")
+    assert git.refused(git.GitError("no repository"), otherwise="look elsewhere").hint == "look elsewhere"

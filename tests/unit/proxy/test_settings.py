@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hermit_proxy.errors import InputError
-from hermit_proxy.settings import Settings, load_settings
+from hermit_proxy.run.settings import ProxySettings
+from hermit_proxy.settings import Settings, VmSettings, load_settings
 
 
 def read(tmp_path: Path, text: str) -> Settings:
@@ -56,7 +57,9 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "  trust: ca.pem\n"
         "credentials: mine.yaml\n"
         "upload_limit: 10 MiB\n"
-        "limits: {memory: 4 GiB, processes: 500, time: 2h}\n",
+        "limits: {memory: 4 GiB, processes: 500, time: 2h}\n"
+        "cell: vm\n"
+        "vm: {kind: qemu, processors: 4, memory: 12 GiB}\n",
     )
     assert found == Settings(
         store="redis://cache.example.org:6379/0?password_file=/run/redis-password",
@@ -67,6 +70,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         credentials=tmp_path / "mine.yaml",
         upload_limit=10 << 20,
         limits={"memory": 4 << 30, "processes": 500, "time": 7200.0},
+        cell="vm",
+        vm=VmSettings("qemu", 4, 12 << 30),
         source=tmp_path / "config.yaml",
     )
     assert found.allow.admits("mirror.example.org", 443, ipaddress.ip_address("192.168.0.1"))
@@ -96,6 +101,14 @@ def test_a_store_is_a_path_or_a_url(tmp_path: Path, store: str) -> None:
         ("limits:\n  processes: 0", 2, "at least 1"),
         ("limits:\n  disk: 0", 2, "would end every build"),
         ("limits: {cpu: 2}", 1, "unknown key 'cpu' in limits"),
+        ("cell: container", 1, "expected cell as one of sandbox, vm; found 'container'"),
+        ("vm:\n  kind: xen", 2, "expected vm.kind as one of auto, kvm, qemu; found 'xen'"),
+        ("vm:\n  kind: auto\n  processors: 0", 3, "vm.processors as a whole number of at least 1"),
+        ("vm:\n  processors: 65", 2, "at most 64, found 65"),
+        ("vm:\n  memory: 100 MiB", 2, "no machine starts in less than 256 MiB"),
+        ("vm:\n  memory: much", 2, "vm.memory as a size"),
+        ("vm:\n  disk: 1 GiB", 2, "unknown key 'disk' in vm"),
+        ("vm: kvm", 1, "expected vm as a mapping"),
         ("upstream: x", 1, "expected upstream as a mapping"),
         ("upstream:\n  alow: []", 2, "did you mean `allow`?"),
         ("upstream:\n  allow: x", 2, "expected upstream.allow as a list"),
@@ -114,6 +127,16 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, text: str, line: i
     assert str(caught.value).startswith(f"{tmp_path / 'config.yaml'}:{line}: ")
     assert words in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_proxy_is_started_with_what_the_file_says(tmp_path: Path) -> None:
+    (tmp_path / "bundle.pem").touch()
+    text = "store: /store\nobservers: 2\nupload_limit: 5\nupstream: {allow: [10.0.0.0/8], trust: bundle.pem}\n"
+    assert read(tmp_path, text).proxy(Path("r"), Path("n"), "p", (1.5,), refresh=True) == ProxySettings(
+        Path("r"), Path("n"), "/store", "p", clock=(1.5,), observers=2, upstream_allow=("10.0.0.0/8",), upload_limit=5,
+        upstream_trust=tmp_path / "bundle.pem", refresh=True, settings_file=str(tmp_path / "config.yaml"),
+    )  # fmt: skip
+    assert Settings().proxy(Path("r"), Path("n"), "p", ()) == ProxySettings(Path("r"), Path("n"), "", "p")
 
 
 def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:

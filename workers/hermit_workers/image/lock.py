@@ -34,8 +34,8 @@ class ImageLock:
     architecture: str
 
 
-def read_lock(path: Path) -> ImageLock | None:
-    """Read a lock file; None where there is none. Raise InputError with every mistake."""
+def read_lock(path: Path, *, makes: str = "hermit image build") -> ImageLock | None:
+    """Read a lock file, written by `makes`; None where there is none. Raise InputError with each mistake."""
     if path.is_symlink():
         raise InputError([Mistake(path, None, "expected a file, this is a link")])
     if not path.exists():
@@ -46,13 +46,13 @@ def read_lock(path: Path) -> ImageLock | None:
     recipe = _read(reader, fields.get("recipe"), "recipe", DIGEST, "sha256: and 64 hexadecimal digits")
     digest = _read(reader, fields.get("digest"), "digest", DIGEST, "sha256: and 64 hexadecimal digits")
     machine = _read(reader, fields.get("architecture"), "architecture", _ARCHITECTURE, "amd64, arm64, …")
-    reader.finish(hint="hermit image build writes it anew")
+    reader.finish(hint=f"{makes} writes it anew")
     return ImageLock(image, recipe, digest, machine)
 
 
-def write_lock(path: Path, lock: ImageLock) -> bool:
-    """Write the file, whole or not at all; tell whether it has changed."""
-    text = _HEAD + "".join(f"{name}: {getattr(lock, name)}\n" for name in _KEYS)
+def write_lock(path: Path, lock: ImageLock, *, head: str = _HEAD) -> bool:
+    """Write the file, whole or not at all; tell whether it has changed. `head` is a comment for people."""
+    text = head + "".join(f"{name}: {getattr(lock, name)}\n" for name in _KEYS)
     if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,12 +61,16 @@ async def ensure_image(
         raise UsageError(f"{wrong}", hint=f"hermit image build {ref}    (then commit {path})")
     if lock is not None:
         progress(f"{wrong}: pinning another")
-    async with turn(library, recipe, progress):
-        image = library.find(recipe.digest, machine)
-        if image is None:
-            image = await make_image(recipe, environ=environ, progress=progress)
+    image = await obtain(recipe, library, environ=environ, progress=progress)
     write_lock(path, pin(recipe, image))
     return image
+
+
+async def obtain(recipe: Recipe, library: Library, *, environ: Mapping[str, str], progress: Progress) -> Image:
+    """Give an image that was made here from a recipe, or make it; of two who ask at once, the second waits."""
+    async with turn(library, recipe, progress):
+        image = library.find(recipe.digest, architecture())
+        return image or await make_image(recipe, environ=environ, progress=progress)
 
 
 def pin(recipe: Recipe, image: Image) -> ImageLock:

@@ -79,7 +79,11 @@ def _load_stock(name: str) -> Recipe:
     if name not in stock_names():
         hint = "or a recipe of the project's own: a path that ends in .yaml (docs/images.md)"
         raise UsageError(f"there is no image {excerpt(name)}{did_you_mean(name, stock_names())}", hint=hint)
-    path = STOCK / f"{name}.yaml"
+    return read_stock(STOCK / f"{name}.yaml", name)
+
+
+def read_stock(path: Path, name: str) -> Recipe:
+    """Read a recipe of Hermit's own, which names a release and packages alone; raise InputError."""
     reader = Reader(path)
     fields = reader.expect_mapping(load(path), ("release", "packages"), "a stock recipe", required=("release",))
     release = reader.expect_str(fields.get("release"), "release")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
+import signal
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +18,8 @@ from hermit_workers.vm.protocol import Parser, ProtocolError, Said, Word
 
 _PIECE = protocol.MOST_PAYLOAD
 _PATIENCE = 5.0  # seconds, with a guest that takes no orders
+_LIMITS = {b"m": "memory", b"p": "processes"}
+_CHANCE = 512  # bytes: the kernel's own seed files have as many
 _LEFT = "the VM's agent is no longer there"
 
 
@@ -24,6 +28,9 @@ class Sink(Protocol):
 
     async def write(self, data: bytes, *, ended: bool) -> None:
         """Take what was printed; after the command has `ended` it must not wait for anybody."""
+
+    def hurry(self) -> None:
+        """Wait for nobody from now on: everything is being ended, and what waits here holds that up."""
 
     def close(self) -> None:
         """Let go of it; doing it twice is safe."""
@@ -45,15 +52,20 @@ class Agent:
     closed; every call raises CellError then, and so does every command that is still running.
     """
 
-    def __init__(self, channel: socket.socket) -> None:
-        """Take the channel, which is closed with the agent; needs a running loop."""
+    def __init__(self, channel: socket.socket, exceeded: Callable[[str], None] = lambda _limit: None) -> None:
+        """Take the channel, which is closed with the agent; needs a running loop.
+
+        `exceeded` is called when the guest says that its kernel has kept a limit: `memory` or `processes`.
+        """
         channel.setblocking(False)
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._runs: dict[int, _Run] = {}
         self._number = 0
         self._greeted: asyncio.Future[None] = self._loop.create_future()
+        self._exceeded = exceeded
         self._cleared: asyncio.Future[None] | None = None
+        self._leased: asyncio.Future[str] | None = None
         self._gone: CellError | None = None
         self._sending = asyncio.Lock()
         self._sends: set[asyncio.Task[None]] = set()
@@ -76,7 +88,7 @@ class Agent:
         try:
             await self._send(protocol.run(number, command, argv, stdin=stdin is not None))
             if stdin is not None:
-                feeding = self._loop.create_task(self._feed(number, stdin))
+                feeding = self._loop.create_task(self._feed(number, stdin, run))
             return await run.ended
         except BaseException:  # who gives up hears no more of it, either
             if self._runs.pop(number, None) is not None:
@@ -105,6 +117,19 @@ class Agent:
                 async with asyncio.timeout(_PATIENCE):
                     await self._send(protocol.signal(number, which))
 
+    async def lease(self, clock: int, seconds: float) -> None:
+        """Have a machine that has waited begin: set its clock (seconds since the epoch), and stir in fresh chance.
+
+        Raise CellError where it does not do so in time, or cannot.
+        """
+        await self._in_time(self._lease(clock), seconds, "begin the build")
+
+    async def _lease(self, clock: int) -> None:
+        self._leased = self._loop.create_future()
+        await self._send(protocol.lease(clock, secrets.token_bytes(_CHANCE)))
+        if failed := await asyncio.shield(self._leased):
+            raise CellError(f"the VM cannot begin the build: {failed!r}")
+
     async def clear(self, seconds: float) -> None:
         """End every process of the VM but the agent; raise CellError where that is not done in time."""
         await self._in_time(self._clear(), seconds, "end the VM's processes")
@@ -112,6 +137,8 @@ class Agent:
     async def _clear(self) -> None:
         if self._cleared is None:
             self._cleared = self._loop.create_future()
+            for run in self._runs.values():  # its answer comes after all that they have printed
+                run.sink.hurry()
             await self._send(protocol.clear())
         await asyncio.shield(self._cleared)
         self._cleared = None
@@ -156,13 +183,22 @@ class Agent:
             self._end(CellError(f"the VM's agent has gone: {error.strerror}"))
             raise CellError(str(self._gone)) from error
 
-    async def _feed(self, number: int, source: int) -> None:
-        while True:
-            await readable(source)
-            data = os.read(source, _PIECE)
-            await self._send(protocol.feed(number, data))
-            if not data:
-                return
+    async def _feed(self, number: int, source: int, run: _Run) -> None:
+        try:
+            while True:
+                await readable(source)
+                data = os.read(source, _PIECE)
+                await self._send(protocol.feed(number, data))
+                if not data:
+                    return
+        except OSError as error:
+            # The command would wait for the rest for ever, or take the half for the whole.
+            with contextlib.suppress(CellError):
+                await self.signal(number, signal.SIGKILL)
+            if not run.ended.done() and self._runs.pop(number, None) is not None:
+                run.sink.close()  # how it ends is nobody's any more
+                why = f"what a command in the VM was to read cannot be read: {error.strerror}"
+                run.ended.set_exception(CellError(why))
 
     async def _read(self) -> None:
         parser = Parser()
@@ -176,18 +212,15 @@ class Agent:
             self._end(CellError(f"the VM's agent has gone{cut}"))
         except CellError as error:
             self._end(error)
-            self._channel.close()
         except OSError as error:
             self._end(CellError(f"the VM's agent has gone: {error.strerror}"))
+        # An order that waits for a guest that takes none fails now; of a closed one nobody would hear.
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
 
     async def _hear(self, said: Said) -> None:
-        if said.word is Word.HELLO:
-            self._greeted.set_result(None)
-            return
-        if said.word is Word.CLEARED:
-            if self._cleared is None or self._cleared.done():
-                raise ProtocolError("the VM's agent answers what nobody asked")
-            self._cleared.set_result(None)
+        if said.number == 0:
+            self._hear_machine(said)
             return
         run = self._runs.get(said.number)
         if run is None:
@@ -204,6 +237,20 @@ class Agent:
         if run.closed and run.ended.done():
             self._runs.pop(said.number, None)
 
+    def _hear_machine(self, said: Said) -> None:
+        if said.word is Word.HELLO:
+            self._greeted.set_result(None)
+        elif said.word is Word.EXCEEDED:
+            if (limit := _LIMITS.get(said.payload)) is None:
+                raise ProtocolError(f"the VM's agent speaks of the limit {said.payload!r}, and there is none")
+            self._exceeded(limit)
+        elif said.word is Word.CLEARED and self._cleared is not None and not self._cleared.done():
+            self._cleared.set_result(None)
+        elif said.word is Word.LEASED and self._leased is not None and not self._leased.done():
+            self._leased.set_result(said.payload.decode(errors="replace"))
+        else:
+            raise ProtocolError("the VM's agent answers what nobody asked")
+
     def _on_end(self, said: Said, run: _Run) -> None:
         if run.ended.done():
             if not run.ended.cancelled():
@@ -219,10 +266,9 @@ class Agent:
         if self._gone is not None:
             return
         self._gone = error
-        waiting: list[asyncio.Future[int] | asyncio.Future[None]] = [run.ended for run in self._runs.values()]
-        waiting += [self._greeted] if self._cleared is None else [self._greeted, self._cleared]
-        for future in waiting:
-            if not future.done():
+        waiting = [run.ended for run in self._runs.values()]
+        for future in (*waiting, self._greeted, self._cleared, self._leased):
+            if future is not None and not future.done():
                 future.set_exception(CellError(str(error), hint=error.hint))
                 future.exception()  # who asks later is told, and who does not need not be
         for run in self._runs.values():

@@ -1,11 +1,13 @@
 """Is the first process of the namespaces that libvirtd lives in: when it ends, for whatever reason, no VM is left."""
 
-# Started by libvirtd.py, once: it imports nothing but kernel.py. QEMU outlives a libvirtd that is killed, and the next
-# libvirtd has forgotten that the VM was to end with its client. No process outlives the first of its pid namespace.
+# Started by libvirtd.py, once: of ours it imports nothing but kernel.py. QEMU outlives a libvirtd that is killed, and
+# the next libvirtd has forgotten that the VM was to end with its client. No process outlives the first of its pid
+# namespace.
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -19,18 +21,25 @@ _MS_SLAVE = 1 << 19
 
 
 def main(arguments: list[str]) -> int:
-    """Take the parent's number, a socket's or `-`, the binds (`from=to`), and after a `--` each, two commands.
+    """Take the parent's number, a socket's or `-`, limits, the binds (`from=to`), and after a `--` each, two commands.
 
-    A socket is an ordinary user's way: it sends the ports that are to be there in a network namespace in which there is
-    nothing else, and gets the sockets that listen on them.
+    It goes on when it has read a byte from its standard input: then who started it has seen to its control group. The
+    limits (`RLIMIT_DATA=1048576,...`) hold it and all that it starts. A socket is an ordinary user's way: it sends the
+    ports that are to be there in a network namespace in which there is nothing else, and gets the sockets that listen
+    on them.
     """
-    parent, control, *rest = arguments
+    parent, control, limits, *rest = arguments
     first = rest.index("--")
     second = rest.index("--", first + 1)
     binds, commands = rest[:first], [rest[first + 1 : second], rest[second + 1 :]]
     kernel.die_with(int(parent))
+    if not os.read(0, 1):
+        return _FAILED
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
     read, write = os.pipe()
     try:
+        _hold(limits)
         _leave(own=control != "-")
         if control != "-":
             _give_ports(int(control))
@@ -38,12 +47,18 @@ def main(arguments: list[str]) -> int:
         if child == 0:
             os.close(write)
             _be_first(read, binds, commands)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"hermit: no namespaces for libvirtd: {error}\n")
         return _FAILED
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGKILL))
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+def _hold(limits: str) -> None:
+    for word in filter(None, limits.split(",")):
+        name, _, value = word.partition("=")
+        resource.setrlimit(getattr(resource, name), (int(value), int(value)))
 
 
 def _leave(*, own: bool) -> None:

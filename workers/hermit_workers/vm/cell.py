@@ -9,61 +9,33 @@ import secrets
 import shutil
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from hermit_workers.cell import CellError, Command, Ended, Limits, Taken
-from hermit_workers.cellfiles import UNPACK, CellFile, as_tar, check_unpacked
+from hermit_workers.cellfiles import UNPACK, check_unpacked
 from hermit_workers.leaving import leave_all
+from hermit_workers.sandbox.limits.rlimits import size
 from hermit_workers.vm import taking
 from hermit_workers.vm.agent import Agent, Sink
 from hermit_workers.vm.argv import step_argv
-from hermit_workers.vm.boot import IMAGE, INITRD, KERNEL, Bootable
-from hermit_workers.vm.domain import Disk, Domain, Kind
-from hermit_workers.vm.guest import disks
-from hermit_workers.vm.layout import qemu_ids
+from hermit_workers.vm.boot import Bootable
 from hermit_workers.vm.machine import PLACE, Machine, thd_sweep
+from hermit_workers.vm.parts import Places, Shape, describe, make_files
 from hermit_workers.vm.sinks import Descriptor, Text
 
-_GUEST = Path(__file__).parent / "guest"
-_AGENT = PurePosixPath("/run/hermit-agent")
-_NAME = "hermit-build"
-_MIB = 1 << 20
+__all__ = ["Places", "Shape", "VmCell"]
+
 _KILLED = 128 + 9
-_BOOT_SECONDS, _CLEAR_SECONDS = 180.0, 20.0
+_BOOT_SECONDS, _CLEAR_SECONDS, _LEASE_SECONDS = 180.0, 20.0, 20.0
 _SETTLED = 2.0
 _WORDS = 1 << 16
-_HIDDEN = 0o711  # QEMU passes through and sees no names
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Is what of a VM is not the image's and not the build's: its kind, processors, and first moment (epoch)."""
-
-    kind: Kind
-    processors: int
-    clock: int
-
-
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Is where a VM's files are.
-
-    `folder` is for what the build writes; it is made, and goes with the cell. `cache` is where libvirt keeps what it
-    knows of QEMU. `sockets` is a folder with a short path (107 bytes are all that a socket has) that QEMU's user may
-    pass through.
-    """
-
-    folder: Path
-    cache: Path
-    sockets: Path
 
 
 class VmCell:
     """Is a cell.Cell in a virtual machine.
 
-    States: made -> started -> stopped -> destroyed; the end of the machine leads to stopped from everywhere, and what
-    then runs raises CellError with the machine's last words.
+    States: made (-> booted -> leased) -> started -> stopped -> destroyed; the end of the machine leads to stopped from
+    everywhere, and what then runs raises CellError with the machine's last words.
     """
 
     def __init__(self, image: Bootable, limits: Limits, shape: Shape, places: Places) -> None:
@@ -78,29 +50,63 @@ class VmCell:
         self._agent: Agent | None = None
         self._busy = False
         self._exceeded: str | None = None
+        self._disobeyed: CellError | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._made = self._stopped = False
+        self._made = self._started = self._stopped = False
 
     async def start(self) -> socket.socket:
         """Boot the machine and give the listening socket that is its only wire but the agent's; raise CellError."""
-        if self._made:
+        if self._started:
             raise CellError("a cell is started once")
+        self._started = True
+        if not self._made:
+            await self.boot()
+        machine = self._machine
+        if machine is None or self._agent is None or self._agent.gone:
+            told = ""
+            if machine is not None:
+                machine.proxy.close()
+                told = machine.told()
+            raise CellError(f"the VM has ended before its build began{told}", hint="hermit doctor")
+        self._tasks.append(asyncio.create_task(self._until_late()))
+        return machine.proxy
+
+    async def boot(self) -> None:
+        """Boot the machine, which then waits for its build; raise CellError."""
         await asyncio.to_thread(thd_sweep, self._place.parent)
-        await self._make_files()
-        self._machine = machine = await Machine.start(
-            self._domain(), self._place, self._folder, {"files": self._folder, "image": self._image.folder}, self._cache
-        )
+        self._made = True
+        await make_files(self._folder, self._limits)
+        domain = describe(self._place / "image", self._place / "files", self._limits, self._shape)
+        binds = {"files": self._folder, "image": self._image.folder}
+        self._machine = machine = await Machine.start(domain, self._place, self._folder, binds, self._cache)
         try:
             with machine.agent:
                 channel = await self._first(machine)
-            self._agent = Agent(channel)
+            self._agent = Agent(channel, self._on_exceeded)
             await self._agent.greeting(_BOOT_SECONDS)
+        except CellError as error:
+            machine.proxy.close()
+            raise await self._why(error) from error
         except BaseException:
             machine.proxy.close()
             raise
-        loop = asyncio.get_running_loop()
-        self._tasks += [loop.create_task(self._until_over(machine, self._agent)), loop.create_task(self._until_late())]
-        return machine.proxy
+        self._tasks.append(asyncio.create_task(self._until_over(machine, self._agent)))
+
+    async def lease(self, limits: Limits, clock: int) -> None:
+        """Give a machine that has booted its build: its limits, and its first moment; raise CellError.
+
+        What the machine itself is bound by must be what it was booted with.
+        """
+        mine = self._limits
+        if (limits.memory, limits.disk, limits.processes) != (mine.memory, mine.disk, mine.processes):
+            raise CellError("a VM that has booted has the memory, disk and processes that it has")
+        self._limits = limits
+        await self._alive().lease(clock, _LEASE_SECONDS)
+
+    @property
+    def over(self) -> asyncio.Task[None] | None:
+        """Give what is done as soon as the machine has ended; None before it has begun."""
+        return self._machine.over if self._machine is not None else None
 
     async def put(self, archive: int) -> None:
         """Unpack a tar at the cell's root with its owners; raise CellError where it is none, LimitError for too much.
@@ -133,7 +139,9 @@ class VmCell:
             status = await agent.run(command, argv, sink, stdin=stdin)
         except CellError as error:
             if not self._stopped:
-                raise await self._why(error) from error
+                why = await self._why(error)
+                if self._exceeded is None:
+                    raise why from error
         finally:
             self._busy = False
         return Ended(status, self._exceeded)
@@ -153,7 +161,8 @@ class VmCell:
             return
         try:
             await self._agent.clear(_CLEAR_SECONDS)
-        except CellError:
+        except CellError as error:
+            self._disobeyed = await self._why(error)
             await self._agent.close()
             if self._machine is not None:
                 await self._machine.stop()
@@ -162,6 +171,8 @@ class VmCell:
         """Give the files of a stopped cell that match; raise ArtifactError for what is no plain file or too much."""
         if self._agent is None or not self._stopped:
             raise CellError("artifacts are taken from a stopped cell")
+        if self._disobeyed is not None:
+            raise self._disobeyed
         most = self._limits.artifacts
         try:
             return await taking.take(self._agent, folder, patterns, most=most, room=self._folder)
@@ -171,7 +182,8 @@ class VmCell:
     async def destroy(self) -> None:
         """Leave nothing: no process, no machine, no wire, no file. What fails keeps nothing else from being done."""
         self._stopped = True
-        await leave_all(self._forget, self._hang_up, self._switch_off, self._remove)
+        # The machine first: where its agent has lost its wire its kernel panics, and says so at length.
+        await leave_all(self._forget, self._switch_off, self._hang_up, self._remove)
 
     async def _forget(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -186,47 +198,12 @@ class VmCell:
     async def _switch_off(self) -> None:
         if self._machine is not None:
             await self._machine.stop()
+            if not self._started:  # nobody else has it
+                self._machine.proxy.close()
 
     async def _remove(self) -> None:
         if self._made:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
-
-    async def _make_files(self) -> None:
-        """Make the build's disks, which QEMU alone reads and writes."""
-        self._made = True
-        try:
-            self._folder.mkdir(mode=_HIDDEN)
-            self._folder.chmod(_HIDDEN)
-        except OSError as error:
-            raise CellError(f"{self._folder} cannot be made: {error.strerror}", hint="make room") from error
-        await disks.make_scratch_disk(self._limits.disk, self._folder / "scratch")
-        names = ("agent.pl", "forward.pl")
-        with as_tar([CellFile(_AGENT / name, (_GUEST / name).read_bytes()) for name in names], 0) as archive:
-            await asyncio.to_thread(disks.make_data_disk, archive, self._folder / "data")
-        if os.geteuid() == 0:
-            for name in ("scratch", "data"):
-                os.chown(self._folder / name, *qemu_ids())
-
-    def _domain(self) -> Domain:
-        image, files, shape = self._place / "image", self._place / "files", self._shape
-        return Domain(
-            name=_NAME,
-            kind=shape.kind,
-            memory=self._limits.memory - self._limits.memory % _MIB,
-            processors=shape.processors,
-            kernel=image / KERNEL,
-            initrd=image / INITRD,
-            console=files / "console",
-            clock=shape.clock,
-            disks=(
-                Disk(image / IMAGE, disks.IMAGE),
-                Disk(files / "scratch", disks.SCRATCH, writable=True),
-                Disk(files / "data", disks.DATA),
-            ),
-            link=None,
-            arguments=(f"hermit.clock={shape.clock}",),
-            runs_as=qemu_ids() if os.geteuid() == 0 else None,
-        )
 
     async def _first(self, machine: Machine) -> socket.socket:
         """Wait for the agent: it is there before anything of the build, and nobody after it is heard."""
@@ -237,7 +214,7 @@ class VmCell:
             if accepting.done():
                 return accepting.result()[0]
             how = "ended" if machine.over is not None and machine.over.done() else f"is not up in {_BOOT_SECONDS:.0f} s"
-            raise CellError(f"the VM {how}{_quoted(machine)}", hint="hermit doctor")
+            raise CellError(f"the VM {how}{machine.told()}", hint=machine.hint)
         finally:
             accepting.cancel()
             await asyncio.gather(accepting, return_exceptions=True)
@@ -250,8 +227,16 @@ class VmCell:
 
     async def _until_late(self) -> None:
         await asyncio.sleep(self._limits.seconds)
-        self._exceeded = f"time: not done after {self._limits.seconds:g} s (limits: time)"
+        self._exceeded = self._exceeded or f"time: not done after {self._limits.seconds:g} s (limits: time)"
         await self.stop()
+
+    def _on_exceeded(self, limit: str) -> None:
+        """Have the build end as one in a sandbox does, where the guest's kernel has refused or killed something."""
+        if self._exceeded is None and not self._stopped:
+            most = f"needs more than {size(self._limits.memory)}"
+            wants = most if limit == "memory" else f"wants more than {self._limits.processes}"
+            self._exceeded = f"{limit}: the build {wants} (limits: {limit})"
+            self._tasks.append(asyncio.create_task(self.stop()))
 
     def _alive(self) -> Agent:
         if self._agent is None or self._stopped:
@@ -267,9 +252,5 @@ class VmCell:
         await asyncio.wait([machine.over], timeout=_SETTLED)
         if not machine.over.done():
             return error
-        return CellError(f"the VM has ended in the middle of a build{_quoted(machine)}", hint="hermit doctor")
-
-
-def _quoted(machine: Machine) -> str:
-    words = machine.last_words()
-    return f"; its console says at the end:\n{words}" if words else " and its console is silent"
+        self._exceeded = self._exceeded or machine.exceeded
+        return CellError(f"the VM has ended in the middle of a build{machine.told()}", hint=machine.hint)

@@ -47,19 +47,29 @@ async def choose(wanted: Wanted, kernel: Path, initrd: Path, *, cache: Path) -> 
     `initrd` answers to `hermit.probe=` (guest/initramfs.sh). The verdict is kept in `cache`, a file, until the host
     boots again or QEMU, the kernel or the initrd is another. It takes 10 s at the worst.
     """
+    return known(wanted) or _checked(wanted, await _judge(kernel, initrd, cache))
+
+
+def known(wanted: Wanted) -> Verdict | None:
+    """Say which kind of machine it is where nothing has to boot for that, else None; raise CellError as `choose`."""
     if wanted == "qemu":
         return Verdict("qemu", "emulation is what the settings ask for")
-    verdict = await _judge(kernel, initrd, cache)
+    if not os.path.exists(_DEVICE):
+        return _checked(wanted, Verdict("qemu", f"there is no {_DEVICE}"))
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        mend = "sudo usermod --append --groups kvm $USER"
+        return _checked(wanted, Verdict("qemu", f"this user may not open {_DEVICE} ({mend})"))
+    return None
+
+
+def _checked(wanted: Wanted, verdict: Verdict) -> Verdict:
     if wanted == "kvm" and verdict.kind != "kvm":
-        raise CellError(f"KVM is wanted and cannot be used: {verdict.reason}", hint="say `auto` or `qemu` instead")
+        hint = "`vm: {kind: auto}` in your settings, or `kind: qemu`, which emulates"
+        raise CellError(f"KVM is wanted and cannot be used: {verdict.reason}", hint=hint)
     return verdict
 
 
 async def _judge(kernel: Path, initrd: Path, cache: Path) -> Verdict:
-    if not os.path.exists(_DEVICE):  # noqa: ASYNC240  a device node, not a disk
-        return Verdict("qemu", f"there is no {_DEVICE}")
-    if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        return Verdict("qemu", f"this user may not open {_DEVICE} (sudo usermod --append --groups kvm $USER)")
     program = shutil.which(_PROGRAM, path=_PATH)
     if program is None:
         raise CellError(f"{_PROGRAM} is not installed, and VMs need it", hint=_INSTALL)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermit_workers.cell import CellError
+from hermit_workers.locks import alone
 from hermit_workers.sandbox.namespaces.idmap import COUNT, ROOT_START
 
 PACKAGES = ("libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86")
@@ -32,6 +34,7 @@ _DAEMON += 'log_outputs = "2:stderr"\n'
 _LOGGER = "max_size = 1048576\nmax_backups = 1\n"
 # Limits are the business of Hermit's own control groups, and libvirt would leave empty ones behind when it is killed.
 _QEMU = 'stdio_handler = "logd"\nseccomp_sandbox = 1\ncgroup_controllers = []\ndump_guest_core = 0\n'
+_QEMU += "max_core = 1\n"  # what it is held by already (bounds.py); libvirt's own is 0
 
 
 def qemu_ids() -> tuple[int, int]:
@@ -74,20 +77,23 @@ def take(folder: Path) -> int:
 
     What is in it was left by a process that was killed: the kernel dropped its lock, and its libvirtd ended with it.
     """
-    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with suppress(FileExistsError):  # a file perhaps: what follows says so
+        folder.parent.mkdir(mode=0o711, parents=True)
+    with alone(folder.parent):  # a sweep comes before or after, and never between a folder and its lock
+        folder.mkdir(mode=0o711, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(held)
+            message = f"another libvirtd of Hermit's runs in {folder}"
+            raise CellError(message, hint="give this one another folder") from error
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for left in folder.iterdir():
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left)
             else:
                 left.unlink()
-    except BlockingIOError as error:
-        os.close(held)
-        raise CellError(
-            f"another libvirtd of Hermit's runs in {folder}", hint="give this one another folder"
-        ) from error
     except BaseException:
         os.close(held)
         raise

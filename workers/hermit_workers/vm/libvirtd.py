@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sys
@@ -18,13 +19,19 @@ from typing import Self
 
 import hermit_workers
 from hermit_workers.cell import CellError
-from hermit_workers.vm.layout import Programs, check_length, environment, find_programs, prepare, take
+from hermit_workers.vm.bounds import Bounds, Held
+from hermit_workers.vm.layout import check_length, environment, find_programs, prepare, take
+from hermit_workers.waiting import to_the_end
 
 _ROOT = str(Path(hermit_workers.__file__).parent.parent)
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from hermit_workers.vm import born; "
 _START += "sys.exit(born.main(sys.argv[2:]))"
 _SECONDS, _INTERVAL = 30.0, 0.02
 _TOLD = 2000
+_TRY = "qemu-system-x86_64 --version"
+_NO_SOCKET = "there is no socket"
+# What is said before it listens; whatever else it says is an answer.
+_UNREACHED = re.compile(f"{_NO_SOCKET}|failed to connect|[Ee]nd of file|[Cc]onnection reset|[Bb]roken pipe")
 
 
 class Libvirtd:
@@ -33,10 +40,13 @@ class Libvirtd:
     States: started -> stopped. `died` is done when it has ended, by itself or by `stop`; then its machines have too.
     """
 
-    def __init__(self, folder: Path, held: int, client: str, running: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, folder: Path, lock: int, client: str, running: asyncio.subprocess.Process, held: Held | None
+    ) -> None:
         """Take what `start` made."""
         self._folder = folder
-        self._held: int | None = held
+        self._lock: int | None = lock
+        self.held = held
         self._client = client
         self._running = running
         self.listeners: list[socket.socket] = []
@@ -44,7 +54,13 @@ class Libvirtd:
 
     @classmethod
     async def start(
-        cls, folder: Path, *, cache: Path, ports: Sequence[int] = (), binds: Mapping[str, Path] | None = None
+        cls,
+        folder: Path,
+        *,
+        cache: Path,
+        ports: Sequence[int] = (),
+        binds: Mapping[str, Path] | None = None,
+        bounds: Bounds | None = None,
     ) -> Self:
         """Start one in a folder of its own, which goes with it; raise CellError with what is missing or what it said.
 
@@ -52,22 +68,31 @@ class Libvirtd:
         gets one for each build, born in a network namespace: a guest reaches the sockets that listen on `ports`
         there, which are `listeners` and the caller's to close, and nothing of the host. Root makes a Link instead.
         `binds` are folders that are seen below `folder` under these names, by libvirtd and its machines alone: so they
-        read what lies where they may not pass.
+        read what lies where they may not pass. `bounds` hold all of it; without them nothing does.
         """
         programs = find_programs()
         folder = Path.cwd() / folder
         check_length(folder)
+        held, limits = None, ""
+        if bounds is not None:
+            held, limits = Held(bounds), ",".join(f"{name}={value}" for name, value in bounds.rlimits().items())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
-            with theirs:
-                held, running = await _launch(folder, cache, programs, theirs, binds or {})
-            made = cls(folder, held, programs.client, running)
             try:
+                with theirs:
+                    lock, running = await _launch(folder, cache, theirs, binds or {}, limits)
+            except BaseException:
+                if held is not None:
+                    await held.stop()
+                raise
+            made = cls(folder, lock, programs.client, running, held)
+            try:
+                made._let_begin()
                 if os.geteuid():
                     made.listeners = await asyncio.to_thread(_thd_ports, ours, ports)
                 await made._answering()
             except BaseException:
-                await made.stop()
+                await to_the_end(made.stop())
                 raise
         return made
 
@@ -82,13 +107,27 @@ class Libvirtd:
         for listener in self.listeners:
             listener.close()
         if not self.died.done():
-            with contextlib.suppress(ProcessLookupError):
-                self._running.terminate()
+            self.end()
         await asyncio.wait([self.died])
-        if self._held is not None:
-            held, self._held = self._held, None
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
-            os.close(held)
+            os.close(lock)
+        if self.held is not None:
+            await self.held.stop()
+
+    def end(self) -> None:
+        """Have it end, with every machine that it started; `stop` waits for that and takes the rest away."""
+        with contextlib.suppress(ProcessLookupError):
+            self._running.terminate()
+
+    def _let_begin(self) -> None:
+        """Have the first process go on, which its limits hold now and all that it starts."""
+        if self.held is not None:
+            self.held.admit(self._running.pid)
+        if self._running.stdin is not None:
+            self._running.stdin.write(b"\n")
+            self._running.stdin.close()
 
     async def _answering(self) -> None:
         """Wait until it has what it needs: it opens its socket first, and then may find that it cannot."""
@@ -96,6 +135,9 @@ class Libvirtd:
         while refused := await self._refused():
             if self.died.done():
                 raise _ended(self.died.result(), self._folder / "said")
+            if not _UNREACHED.search(refused):
+                message = f"libvirt makes no VMs here: {refused}"
+                raise CellError(message, hint=f"does `{_TRY}` say its version?")
             if time.monotonic() > deadline:
                 raise CellError(f"libvirtd does not answer in {_SECONDS:.0f} s: {refused}", hint="hermit doctor")
             await asyncio.sleep(_INTERVAL)
@@ -103,39 +145,43 @@ class Libvirtd:
     async def _refused(self) -> str:
         """Give what libvirt's client says, nothing where it is served."""
         if not await asyncio.to_thread(os.path.exists, self.uri.partition("=")[2]):
-            return "there is no socket"
+            return _NO_SOCKET
         asking = await asyncio.create_subprocess_exec(
             self._client, "--connect", self.uri, "version",
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             _, said = await asyncio.wait_for(asking.communicate(), _SECONDS)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(ProcessLookupError):
                 asking.kill()
+            if isinstance(error, TimeoutError):
+                message = f"libvirtd takes a connection and does not answer in {_SECONDS:g} s"
+                raise CellError(message, hint="hermit doctor") from None
             raise
         return said.decode(errors="replace").strip() if asking.returncode else ""
 
 
 async def _launch(
-    folder: Path, cache: Path, programs: Programs, control: socket.socket, binds: Mapping[str, Path]
+    folder: Path, cache: Path, control: socket.socket, binds: Mapping[str, Path], limits: str
 ) -> tuple[int, asyncio.subprocess.Process]:
     """Give what holds the folder, and the first process."""
     try:
         with contextlib.ExitStack() as stack:
-            held = await asyncio.to_thread(take, folder)
-            stack.callback(os.close, held)
+            lock = await asyncio.to_thread(take, folder)
+            stack.callback(os.close, lock)
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             arguments = await asyncio.to_thread(_thd_bind, folder, binds)
-            arguments += await asyncio.to_thread(prepare, folder, cache, programs)
+            arguments += await asyncio.to_thread(prepare, folder, cache, find_programs())
             number = str(control.fileno()) if os.geteuid() else "-"
             with (folder / "said").open("ab") as log:
                 running = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-I", "-S", "-c", _START, _ROOT, str(os.getpid()), number, *arguments),
-                    stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment(folder, cache),
+                    *(sys.executable, "-I", "-S", "-c", _START, _ROOT, str(os.getpid()), number, limits, *arguments),
+                    stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, env=environment(folder, cache),
                     pass_fds=(control.fileno(),) if os.geteuid() else (),
                 )  # fmt: skip
             stack.pop_all()
-            return held, running
+            return lock, running
     except OSError as error:
         hint = "make room, or set XDG_RUNTIME_DIR"
         raise CellError(f"libvirtd cannot be started in {folder}: {error.strerror}", hint=hint) from error

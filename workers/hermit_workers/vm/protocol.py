@@ -22,6 +22,7 @@ MOST_ORDER = 1 << 20  # of a command's words and variables together
 _MOST_REASON = 1000
 _HEAD = struct.Struct("!BII")
 _LAST_NUMBER = (1 << 32) - 1
+_LEASE = struct.Struct("!Q")
 
 
 class ProtocolError(CellError):
@@ -35,6 +36,7 @@ class Order(IntEnum):
     INPUT = 2  # what the command reads; nothing is its end
     SIGNAL = 3
     CLEAR = 4  # end every process but the agent
+    LEASE = 5  # the build begins: its time, and bytes of chance
 
 
 class Word(IntEnum):
@@ -46,6 +48,8 @@ class Word(IntEnum):
     EXITED = 19  # its status, one byte, as a shell tells it
     FAILED = 20  # it was not started: why, as text
     CLEARED = 21
+    EXCEEDED = 22  # the kernel has kept a limit, which as one letter
+    LEASED = 23  # nothing, or why not, as text
 
 
 # The sizes that a payload may have, by kind.
@@ -56,8 +60,10 @@ _SIZES = {
     Word.EXITED: (1, 1),
     Word.FAILED: (1, _MOST_REASON),
     Word.CLEARED: (0, 0),
+    Word.EXCEEDED: (1, 1),
+    Word.LEASED: (0, _MOST_REASON),
 }
-_OF_THE_MACHINE = {Word.HELLO, Word.CLEARED}
+_OF_THE_MACHINE = {Word.HELLO, Word.CLEARED, Word.EXCEEDED, Word.LEASED, Order.CLEAR, Order.LEASE}
 _Kind = TypeVar("_Kind", Order, Word)
 
 
@@ -176,12 +182,17 @@ def clear() -> bytes:
     return _frame(Order.CLEAR, 0, b"")
 
 
+def lease(clock: int, chance: bytes) -> bytes:
+    """Give the order to set the clock (seconds since the epoch) and to stir in what nobody else knows."""
+    return _frame(Order.LEASE, 0, _LEASE.pack(clock) + chance)
+
+
 def frame(kind: _Kind, number: int, payload: bytes = b"") -> bytes:
     """Give a frame as it is on the wire, right or wrong: for the two above, and for who tries the parser."""
     return _HEAD.pack(kind, number, len(payload)) + payload
 
 
 def _frame(order: Order, number: int, payload: bytes) -> bytes:
-    if not 0 <= number <= _LAST_NUMBER or (order is Order.CLEAR) != (number == 0):
+    if not 0 <= number <= _LAST_NUMBER or (order in _OF_THE_MACHINE) != (number == 0):
         raise ValueError(f"no command has the number {number}")
     return frame(order, number, payload)

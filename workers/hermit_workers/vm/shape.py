@@ -25,6 +25,17 @@ def begin(patterns: Sequence[str]) -> list[str]:
     return ["."] if None in first else sorted(f"./{name}" for name in first)
 
 
+def within(patterns: Sequence[str]) -> list[str]:
+    """Give what find(1) is told for it to look into no folder where nothing can match; raise ArtifactError.
+
+    It may list more than matches, never less: `rebuild` judges.
+    """
+    if any(pattern.names[0].deep for pattern in _parsed(patterns)):
+        return []
+    ways = "|".join(sorted({_way(pattern) for pattern in patterns}))
+    return ["-regextype", "posix-extended", "!", "-regex", rf"\.(/({ways}))?", "-prune", "-o"]
+
+
 def rebuild(listed: bytes, patterns: Sequence[str], target: Path, *, most: int) -> None:
     """Make in the empty folder `target` what a list tells of and a pattern may mean; raise ArtifactError, OSError.
 
@@ -82,6 +93,24 @@ def _make(place: bytes, kind: bytes, mode: int, size: int) -> None:
             os.ftruncate(descriptor, size)
         finally:
             os.close(descriptor)
+
+
+def _way(pattern: str) -> str:
+    """Give an expression for the paths on the way to what a pattern means, and for all below it."""
+    first, *rest = pattern.removesuffix("/").split("/")
+    below = "/.*"
+    for name in reversed(rest):
+        below = "/.*" if name == "**" else f"/{_simple(name)}({below})?"
+    return f"{_simple(first)}({below})?"
+
+
+def _simple(name: str) -> str:
+    """Give an expression for a name of a pattern; what stands in brackets is any letter."""
+    found, rest = "", re.sub(r"\[!?+[^/][^\]/]*\]", "?", name)
+    for letter in rest:
+        # A `?` is one character, of which find(1) sees the bytes.
+        found += {"*": "[^/]*", "?": "[^/]+"}.get(letter) or re.sub(r"([].[{}()+^$|])", r"\\\1", letter)
+    return found
 
 
 def _parsed(patterns: Sequence[str]) -> list[Pattern]:

@@ -19,6 +19,7 @@ class Descriptor:
         """Take a copy of a descriptor, which may be anything that is written to."""
         self._output = os.dup(output)
         self._waiting: asyncio.Future[None] | None = None
+        self._hurried = False
         self._asked = select.poll()
         self._asked.register(self._output, select.POLLOUT)
 
@@ -27,17 +28,23 @@ class Descriptor:
         rest = memoryview(data)
         while rest and self._output >= 0:
             if not self._ready():
-                if ended:
+                if ended or self._hurried:
                     return
                 await self._room()
                 continue
             try:
                 rest = rest[os.write(self._output, rest[:_ATOMIC]) :]
             except BlockingIOError:
-                if ended:
+                if ended or self._hurried:
                     return
             except OSError:
                 self.close()
+
+    def hurry(self) -> None:
+        """Wait for no reader any more, as if the command had ended."""
+        self._hurried = True
+        if self._waiting is not None:
+            _set(self._waiting)
 
     def close(self) -> None:
         """Close the copy; a write that waits ends, and its number is nobody's before somebody else gets it."""
@@ -77,6 +84,9 @@ class Text:
         """Keep what there is room for."""
         self.count += len(data)
         self._data += data[: self.most - len(self._data)]
+
+    def hurry(self) -> None:
+        """Do nothing: nobody is waited for."""
 
     def close(self) -> None:
         """Do nothing: what was kept stays."""

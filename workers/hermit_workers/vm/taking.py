@@ -24,7 +24,7 @@ from hermit_workers.vm.agent import Agent
 from hermit_workers.vm.sinks import Text
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-_LIST = 'exec find -P "$@" -xdev -printf "%y %m %s %p\\0" 2>/dev/null'
+_LIST = 'exec find -P "$@" -printf "%y %m %s %p\\0" 2>/dev/null'
 _READ = "exec xargs -0 -r cat -- 2>/dev/null"
 _MOST_LIST = 128 << 20
 _SILENCE = 120
@@ -39,7 +39,7 @@ async def take(agent: Agent, folder: PurePosixPath, patterns: Sequence[str], *, 
     """
     more_descriptors()
     listed = Text(_MOST_LIST)
-    await _ask(agent, folder, [_LIST, "sh", *shape.begin(patterns)], listed)
+    await _ask(agent, folder, [_LIST, "sh", *shape.begin(patterns), "-xdev", *shape.within(patterns)], listed)
     found = await asyncio.to_thread(_thd_judge, listed.data, patterns, most, room)
     files = _Files(found, room)
     try:

@@ -21,7 +21,7 @@ def main(what: str, *arguments: str) -> None:
 
 def status(url: str, connection: http.client.HTTPConnection | None = None) -> int | str:
     """Ask the proxy; give the status or the error's name."""
-    mine = connection or http.client.HTTPConnection(*_PROXY, timeout=5)
+    mine = connection or http.client.HTTPConnection(*_PROXY, timeout=60)
     try:
         mine.request("GET", url)
         answer = mine.getresponse()
@@ -37,7 +37,7 @@ def leave(url: str) -> None:
     if os.fork():
         return
     os.setsid()
-    kept = http.client.HTTPConnection(*_PROXY, timeout=5)
+    kept = http.client.HTTPConnection(*_PROXY, timeout=60)
     waiting = socket.create_connection(_PROXY, 5)  # asks for half of something now, for the rest of it later
     waiting.sendall(f"GET {url} HTTP/1.1\r\nHost: ".encode())
     for _ in range(2000):

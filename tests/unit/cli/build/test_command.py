@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from hermit_cli.build import command
 from hermit_cli.build.order import Built, Order
+from hermit_cli.interrupts import Interrupts
 from hermit_cli.main import main
 from hermit_cli.project import Project
 from hermit_proxy.errors import HermitError, InputError, UsageError
+from hermit_proxy.policy import Mode
 from hermit_proxy.run.spawning import Spawned, spawn
+from hermit_workers.making import Wish
 from tests.support.repository import git
 
 
@@ -51,8 +56,25 @@ def test_a_path_is_the_project_and_is_named_in_what_comes_next(tmp_path: Path) -
 def test_a_build_is_in_a_sandbox_unless_a_vm_is_asked_for(
     tmp_path: Path, option: tuple[str, ...], cell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hermit_cli.build.cells.check_cell", lambda _kind: None)
+    monkeypatch.setattr("hermit_workers.making.check_cell", lambda _kind: None)
     assert order_of(tmp_path, monkeypatch, *option).cell == cell
+
+
+def test_the_settings_say_where_builds_run_that_do_not_say_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(os.environ["XDG_CONFIG_HOME"], "hermit/config.yaml")
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("cell: vm\nvm: {processors: 3, memory: 300 MiB}\n")
+    monkeypatch.setattr("hermit_workers.making.check_cell", lambda _kind: None)
+    order = order_of(tmp_path, monkeypatch)
+    assert (order.cell, order.vm.processors, order.limits.memory) == ("vm", 3, 300 << 20)
+    order, folder = replace(order, proxy=replace(order.proxy, clock=(1.5,))), order.rundir / "cell"
+    assert order.wish == Wish("vm", Mode.RECORD, folder, order.limits, (1.5,), order.vm, order.environment)
+    assert main(["build", "--keep"]) == 2
+    said = capsys.readouterr().err
+    assert "`cell` in your settings asks for one" in said
+    assert "add: --cell sandbox" in said
 
 
 def test_a_kind_of_cell_that_nobody_knows_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,8 +101,8 @@ def test_the_object_for_programs_names_the_cell(
     (tmp_path / ".hermit/build.yaml").write_text("image: debian-12\nsteps: [{run: make}]\n")
     counts = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
     built = Built((), 1, counts, "SIGINT", None, "", "", None, "")
-    monkeypatch.setattr("hermit_cli.build.conductor.conduct", lambda _order, _proxy: built)
-    monkeypatch.setattr("hermit_cli.build.cells.check_cell", lambda _kind: None)
+    monkeypatch.setattr("hermit_cli.build.conductor.conduct", lambda _order, _proxy, _interrupts: built)
+    monkeypatch.setattr("hermit_workers.making.check_cell", lambda _kind: None)
     main(["build", "--json", "--cell", cell])
     assert json.loads(capsys.readouterr().out)["cell"] == cell
 
@@ -140,7 +162,7 @@ def order_of(project: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) ->
     orders: list[Order] = []
     proxies: list[Spawned] = []
 
-    def conduct(order: Order, proxy: Spawned) -> None:
+    def conduct(order: Order, proxy: Spawned, _interrupts: Interrupts) -> None:
         orders.append(order)
         proxies.append(proxy)
         assert proxy.popen.poll() is None
@@ -189,3 +211,19 @@ def test_a_project_that_cannot_be_built_leaves_neither_process_nor_folder(
         command.main(parser.parse_args(["build"]))
     assert not list((tmp_path / "state/hermit/runs").iterdir())
     assert [proxy.popen.returncode is None for proxy in proxies] == [False]
+
+
+def test_what_a_vm_needs_and_a_sandbox_does_not_is_asked_for_before_an_image_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(*_: object, **_options: object) -> None:
+        raise AssertionError("an image is made")
+
+    monkeypatch.setattr("hermit_workers.image.making.make_image", make)
+    monkeypatch.setattr("hermit_workers.vm.layout.PATH", str(tmp_path))
+    (tmp_path / ".hermit").mkdir()
+    (tmp_path / ".hermit/build.yaml").write_text("image: debian-12\nsteps: [{run: make}]\n")
+    assert main(["build", "--cell", "vm"]) == 4
+    said = capsys.readouterr().err
+    assert "libvirtd is not installed, and VMs need it" in said
+    assert "apt-get install --no-install-recommends libvirt-daemon" in said

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.comparison import Comparison, Identity, compare, say_comparison
+from hermit_workers.artifacts import Artifact
 
 IDENTITY = Identity("sha256:source", "sha256:plan", "sha256:image")
 ARTIFACTS = (Artifact("dist/a", 5, "a" * 64, executable=False), Artifact("dist/b", 2048, "b" * 64, executable=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hermit_cli.build.limits import limits_for, told_of_limits
@@ -33,6 +35,13 @@ def test_a_spec_asks_and_the_owner_has_the_last_word(
     wanted: Wanted, most: dict[str, float], name: str, limit: float
 ) -> None:
     assert getattr(limits_for(wanted, most), name) == limit
+
+
+def test_what_a_build_gets_without_a_wish_may_be_its_cells_own() -> None:
+    machine = replace(Limits(), memory=4 << 30)
+    assert limits_for(Wanted(), {}, machine) == machine
+    assert limits_for(Wanted(), {"memory": 1 << 30}, machine).memory == 1 << 30
+    assert limits_for(Wanted(memory=40 << 30), {}, machine).memory == 40 << 30
 
 
 def test_who_gets_less_than_asked_for_is_told() -> None:

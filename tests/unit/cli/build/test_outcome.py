@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from hermit_cli import runs
-from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.kept import Kept
 from hermit_cli.build.order import Built, Order
 from hermit_cli.build.outcome import Outcome
 from hermit_cli.build.report import StepDone
-from hermit_cli.build.source import Source
 from hermit_cli.interrupts import InterruptedRunError
 from hermit_cli.project import Project
 from hermit_proxy.errors import ExitCode, HermitError
@@ -23,6 +21,7 @@ from hermit_proxy.policy import Mode
 from hermit_proxy.run.events import Outcome as EventOutcome
 from hermit_proxy.run.events import RequestEvent
 from hermit_proxy.run.settings import ProxySettings
+from hermit_proxy.settings import VmSettings
 from hermit_proxy.snapshot.entry import Entry
 from hermit_proxy.snapshot.model import Snapshot
 from hermit_proxy.snapshot.tree import read_tree, write_tree
@@ -30,7 +29,9 @@ from hermit_proxy.store.open import open_store
 from hermit_proxy.upstream import openings
 from hermit_steps.plan import Facts, plan
 from hermit_steps.spec import Run, Spec, Step
+from hermit_workers.artifacts import Artifact
 from hermit_workers.cell import Limits
+from hermit_workers.source.worktree import Source
 
 NOTHING = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
 KNOWN = Snapshot([Entry("GET", "https://example.org/a", 404)])
@@ -60,6 +61,7 @@ def outcome(project: Project, **counts: int) -> Outcome:
         keep=False,
         environment=dict(os.environ),
         quiet=False,
+        vm=VmSettings(),
     )
     step = StepDone(1, "make", "make", "none", 0, 1.0, NOTHING)
     built = Built((step,), 1, {**NOTHING, **counts}, None, (), "sha256:i", "sha256:s", None, "")

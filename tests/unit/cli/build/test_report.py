@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hermit_cli.build.artifacts import Artifact
 from hermit_cli.build.comparison import Comparison, Identity, compare
 from hermit_cli.build.report import BuildReport, StepDone, say_step
-from hermit_cli.summary import Recorded, Trouble
 from hermit_proxy.errors import ExitCode, HermitError
 from hermit_proxy.policy import Mode
 from hermit_proxy.run.events import Outcome
+from hermit_proxy.run.troubles import Trouble
+from hermit_proxy.snapshot.written import Recorded
+from hermit_workers.artifacts import Artifact
 from hermit_workers.sandbox.artifacts.taking import ArtifactError
 
 NOTHING = dict.fromkeys(("requests", "replayed", "recorded", "passed", "refused", "failed", "broken", "bytes"), 0)
@@ -195,5 +196,6 @@ def test_what_comes_next_is_in_the_same_kind_of_cell_but_for_keeping() -> None:
     assert REPORT.again(Mode.RECORD) == "hermit build --mode record there"
     assert replace(REPORT, cell="vm").again(Mode.RECORD) == "hermit build --mode record --cell vm there"
     assert replace(REPORT, cell="vm").to_json()["cell"] == "vm"
-    kept = "hermit build --mode hermetic --keep there    (then: hermit shell)"
-    assert replace(FAILED, cell="vm").next_step() == FAILED.next_step() == kept
+    assert FAILED.next_step() == "hermit build --mode hermetic --keep there    (then: hermit shell)"
+    kept = "hermit build --mode hermetic --cell sandbox --keep there    (then: hermit shell)"
+    assert replace(FAILED, cell="vm").next_step() == kept

@@ -149,6 +149,25 @@ def test_a_list_is_nothing_else() -> None:
     assert "expected rules as a list, found 'x'" in str(reader.mistakes[0])
 
 
+def test_paths_begin_at_the_file(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "there/file.yaml")
+    assert reader.expect_path(value_of("a/b"), "it") == tmp_path / "there/a/b"
+    assert reader.expect_path(value_of("/a/b"), "it") == Path("/a/b")
+    assert reader.mistakes == []
+    assert reader.expect_path(value_of("~no-such-user-here/a"), "it") is None
+    assert "it: " in str(reader.mistakes[0])
+
+
+def test_a_file_has_to_be_there(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "file.yaml")
+    (tmp_path / "there").touch()
+    assert reader.expect_file(value_of("there"), "it") == tmp_path / "there"
+    assert reader.expect_file(None, "it") is None
+    assert reader.mistakes == []
+    assert reader.expect_file(value_of("."), "it") is None
+    assert f"it: there is no file {tmp_path}" in str(reader.mistakes[0])
+
+
 def test_a_file_full_of_mistakes_is_told_by_its_first_ones() -> None:
     reader = Reader(HERE)
     for line in range(1000):

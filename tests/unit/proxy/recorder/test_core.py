@@ -106,7 +106,7 @@ def test_a_run_that_ends_closes_what_is_under_way_with_a_line_and_takes_nobody_a
                 pass
         assert [event.outcome for event in run.events] == [Outcome.FAILED]
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", run.port), timeout=5)
+            socket.create_connection(("127.0.0.1", run.port), timeout=60)
 
 
 def test_finishing_waits_for_an_answer_that_is_on_its_way(tmp_path: Path) -> None:

@@ -23,7 +23,9 @@ def test_files_and_their_folders_are_synced_before_waiting_ends(
         path.write_bytes(b"x")
         flusher.add(path)
     flusher.wait()
-    assert synced == {str(p) for path in paths for p in (path, path.parent, tmp_path)}
+    # A store of another test may have its own to sync in a thread of its own.
+    ours = {path for path in synced if path.startswith(str(tmp_path))}
+    assert ours == {str(p) for path in paths for p in (path, path.parent, tmp_path)}
 
 
 def test_a_disk_that_fails_is_told_by_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

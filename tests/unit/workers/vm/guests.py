@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from hermit_workers.vm import agent
 
 GUEST = Path(agent.__file__).parent / "guest"
 FIRST = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc")
+# As no guest does, which would take its time to load them.
+PERL = ("perl", "-Mstrict", "-Mwarnings", "-M-warnings=exec")
 
 
 def have_namespaces() -> None:
@@ -27,14 +29,15 @@ def have_namespaces() -> None:
 
 
 @asynccontextmanager
-async def guest() -> AsyncIterator[agent.Agent]:
-    """Have an agent that has greeted; everything that it started ends with it."""
+async def guest(*group: int, exceeded: Callable[[str], None] = lambda _limit: None) -> AsyncIterator[agent.Agent]:
+    """Have an agent that has greeted; everything that it started ends with it. `group` are a control group's files."""
     have_namespaces()
     ours, theirs = socket.socketpair()
     with theirs:
-        words = [*FIRST, "perl", str(GUEST / "agent.pl"), str(theirs.fileno())]
-        running = await asyncio.create_subprocess_exec(*words, pass_fds=[theirs.fileno()])
-    made = agent.Agent(ours)
+        given = [theirs.fileno(), *group]
+        words = [*FIRST, *PERL, str(GUEST / "agent.pl"), *map(str, given)]
+        running = await asyncio.create_subprocess_exec(*words, pass_fds=given)
+    made = agent.Agent(ours, exceeded)
     try:
         await made.greeting(20)
         yield made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from hermit_workers.cell import CellError, Command
 from hermit_workers.vm import protocol
 from hermit_workers.vm.agent import Agent
 from hermit_workers.vm.protocol import GREETING, Word
-from hermit_workers.vm.sinks import Text
+from hermit_workers.vm.sinks import Descriptor, Text
 from tests.unit.workers.vm.guests import GUEST, guest, have_namespaces, liar, open_descriptors
 
 PATH = "/usr/bin:/bin"
@@ -198,6 +199,82 @@ def test_many_commands_leave_nothing_open_on_either_side() -> None:
     with_guest(scenario)
 
 
+def test_a_limit_that_the_kernel_has_kept_is_told_once_and_before_the_command_ends(tmp_path: Path) -> None:
+    members, events = (tmp_path / name for name in ("cgroup.procs", "pids.events"))
+    members.write_text("")
+    events.write_text("max 0\n")
+    heard: list[str] = []
+
+    async def scenario() -> None:
+        with members.open("w") as one, events.open("r") as two:
+            async with guest(one.fileno(), two.fileno(), exceeded=heard.append) as agent:
+                await sh(agent, "true")
+                assert "processes" not in heard
+                script = f"echo 'max 3' >{events}"
+                assert (await sh(agent, script))[0] == 0
+                assert heard.count("processes") == 1
+                await sh(agent, "true")
+                assert heard.count("processes") == 1
+                assert (await sh(agent, "ls /proc/self/fd"))[1] == "0\n1\n2\n3\n"
+
+    asyncio.run(scenario())
+    assert set(members.read_text()) == {"0"}  # whoever writes that joins
+
+
+def test_a_machine_whose_clock_cannot_be_set_says_so() -> None:
+    async def scenario(agent: Agent) -> None:
+        with pytest.raises(CellError, match="cannot begin the build: 'clock_settime: Operation not permitted'"):
+            await agent.lease(1_600_000_000, 20)
+        assert await sh(agent, "echo on") == (0, "on\n")
+
+    with_guest(scenario)
+
+
+def test_a_lease_has_the_time_and_chance_that_no_other_has() -> None:
+    orders = []
+
+    async def scenario() -> None:
+        for _ in range(2):
+            async with greeted_liar_who_listens() as (agent, theirs):
+                leasing = asyncio.create_task(agent.lease(1_600_000_000, 20))
+                orders.append(await asyncio.get_running_loop().sock_recv(theirs, 1 << 16))
+                await asyncio.get_running_loop().sock_sendall(theirs, protocol.frame(Word.LEASED, 0))
+                await leasing
+
+    asyncio.run(scenario())
+    assert [order[:17] for order in orders] == [protocol.lease(1_600_000_000, bytes(512))[:17]] * 2
+    assert len(orders[0]) == 17 + 512
+    assert orders[0] != orders[1]
+
+
+def test_input_that_cannot_be_read_ends_the_command_and_says_why(tmp_path: Path) -> None:
+    async def scenario(agent: Agent) -> None:
+        folder = os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(CellError, match="was to read cannot be read: Is a directory"):
+                await agent.run(command(), ["/bin/cat"], Text(MOST), stdin=folder)
+        finally:
+            os.close(folder)
+        waits = "while ps -e -o args= | grep -qx /bin/cat; do sleep 0.02; done; echo gone"
+        assert await sh(agent, waits) == (0, "gone\n")
+
+    with_guest(scenario)
+
+
+def test_who_does_not_read_what_a_command_prints_holds_up_no_end() -> None:
+    async def scenario(agent: Agent) -> None:
+        reading, writing = os.pipe()
+        running = asyncio.create_task(agent.run(command(), ["/bin/sh", "-c", "yes"], Descriptor(writing)))
+        while not select.select([reading], [], [], 0)[0]:  # noqa: ASYNC110  a process fills it
+            await asyncio.sleep(0.02)
+        await agent.clear(20)
+        assert await running == 137
+        os.close(reading)
+        os.close(writing)
+
+    with_guest(scenario)
+
+
 def test_only_the_first_process_of_a_machine_or_namespace_becomes_the_agent() -> None:
     have_namespaces()
     done = subprocess.run(["perl", str(GUEST / "agent.pl"), "0"], capture_output=True, text=True, check=False)
@@ -220,6 +297,8 @@ async def greeted_liar() -> AsyncIterator[tuple[Agent, Callable[[bytes], Awaitab
         (HELLO, "HELLO again"),
         (b"\0" * 9, "no word"),
         (protocol.frame(Word.CLEARED, 0), "what nobody asked"),
+        (protocol.frame(Word.LEASED, 0), "what nobody asked"),
+        (protocol.frame(Word.EXCEEDED, 0, b"x"), "the limit b'x', and there is none"),
         (protocol.frame(Word.OUTPUT, 2, b"x"), "command 2, which nobody gave it"),
         (protocol.frame(Word.EXITED, 1, b"\0") * 2, "ends the command 1 twice"),
         (protocol.frame(Word.EXITED, 1, b"\0") + protocol.frame(Word.FAILED, 1, b"x"), "ends the command 1 twice"),
@@ -346,6 +425,23 @@ def test_a_guest_that_takes_no_orders_is_not_waited_for(stdin: bool, large: str,
                     await running
 
         asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+@pytest.mark.parametrize(("last", "why"), [(b"\0" * 9, "no word"), (b"", "has gone")], ids=["lies", "goes"])
+def test_an_order_that_nobody_takes_ends_with_a_guest_that_lies_or_says_farewell(last: bytes, why: str) -> None:
+    async def scenario() -> None:
+        async with liar() as (agent, theirs):
+            await asyncio.get_running_loop().sock_sendall(theirs, HELLO)
+            await agent.greeting(5)
+            running = asyncio.create_task(sh(agent, "true", LARGE="x" * 900_000))
+            await asyncio.wait([running], timeout=0.1)  # the socket is full, and nobody reads
+            await asyncio.get_running_loop().sock_sendall(theirs, last)
+            if not last:
+                theirs.shutdown(socket.SHUT_WR)
+            with pytest.raises(CellError, match=why):
+                await running
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_who_has_given_up_hears_no_more() -> None:

@@ -6,96 +6,27 @@ import asyncio
 import io
 import os
 import signal
-import socket
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pytest
 
 from hermit_workers import cellfiles
-from hermit_workers.cell import CellError, Command, LimitError, Limits, User
+from hermit_workers.cell import CellError, Command, LimitError, Limits
 from hermit_workers.vm import cell as module
 from hermit_workers.vm.agent import Agent
 from hermit_workers.vm.boot import Bootable
 from hermit_workers.vm.cell import Places, Shape, VmCell
-from hermit_workers.vm.machine import Machine
-from tests.unit.workers.vm.guests import FIRST, GUEST, have_namespaces, open_descriptors
+from tests.unit.workers.vm.guests import open_descriptors
+from tests.unit.workers.vm.standing import Machines, standing
+
+__all__ = ["standing"]
 
 LIMITS = Limits(memory=1 << 30, disk=64 << 20)
-
-
-class Standing:
-    """Stands for a machine.Machine: the agent is a process, and it dials in as a guest does."""
-
-    def __init__(self, *, dials: bool) -> None:
-        self.proxy = socket.create_server(("127.0.0.1", 0))
-        self.agent = socket.create_server(("127.0.0.1", 0))
-        self.agent.setblocking(False)
-        self.over: asyncio.Task[None] | None = None
-        self._dials = dials
-        self._running: asyncio.subprocess.Process | None = None
-        self._kept: socket.socket | None = None
-
-    async def begin(self) -> None:
-        words = ["sleep", "60"]
-        with socket.create_connection(self.agent.getsockname()) if self._dials else socket.socket() as dialled:
-            if self._dials:
-                words = [*FIRST, "perl", str(GUEST / "agent.pl"), str(dialled.fileno())]
-            self._running = await asyncio.create_subprocess_exec(*words, pass_fds=[dialled.fileno()])
-            # As on a tap: who is gone there says no farewell.
-            self._kept = dialled.dup()
-        self.over = asyncio.create_task(self._until_over(self._running))
-
-    async def _until_over(self, running: asyncio.subprocess.Process) -> None:
-        await running.wait()
-
-    def break_down(self) -> None:
-        assert self._running is not None
-        self._running.kill()
-
-    async def stop(self) -> None:
-        if self._running is not None and self._running.returncode is None:
-            self._running.kill()
-        if self.over is not None:
-            await asyncio.wait([self.over])
-        if self._kept is not None:
-            self._kept.close()
-
-    def last_words(self) -> str:
-        return "Kernel panic"
-
-
-@dataclass
-class Machines:
-    """Is the machines that cells have started; a `deaf` one never calls."""
-
-    started: list[Standing] = field(default_factory=list)
-    deaf: bool = False
-
-
-@pytest.fixture
-def standing(monkeypatch: pytest.MonkeyPatch) -> Machines:
-    """Have every machine that a cell starts be one that stands for it."""
-    have_namespaces()
-    machines = Machines()
-
-    async def start(*_: Any) -> Standing:
-        made = Standing(dials=not machines.deaf)
-        machines.started.append(made)
-        await made.begin()
-        return made
-
-    def words(argv: Sequence[str], _user: User, _limits: Limits) -> list[str]:
-        return list(argv)  # test_argv.py has the rest, which only a guest's root can do
-
-    monkeypatch.setattr(Machine, "start", start)
-    monkeypatch.setattr(module, "step_argv", words)
-    return machines
 
 
 @asynccontextmanager
@@ -214,6 +145,62 @@ def test_the_time_of_a_build_ends_what_runs_and_says_so(tmp_path: Path, standing
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("memory", "memory: the build needs more than 1 GiB (limits: memory)"),
+        ("processes", "processes: the build wants more than 4096 (limits: processes)"),
+    ],
+)
+def test_a_limit_that_the_guest_has_kept_ends_the_build_and_is_told(
+    tmp_path: Path, standing: Machines, limit: str, told: str
+) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as cell:
+            running = asyncio.create_task(sh(cell, "sleep 60", tmp_path))
+            await asyncio.sleep(0.1)
+            cell._on_exceeded(limit)
+            assert (await running)[:2] == (137, told)
+            assert (await sh(cell, "true", tmp_path))[:2] == (137, told)
+        assert standing.started
+
+    asyncio.run(scenario())
+
+
+def test_a_limit_of_the_machine_that_ended_it_is_told_as_the_builds(tmp_path: Path, standing: Machines) -> None:
+    async def scenario() -> None:
+        async with started(tmp_path) as cell:
+            running = asyncio.create_task(sh(cell, "sleep 60", tmp_path))
+            await asyncio.sleep(0.1)
+            standing.started[0].exceeded = "disk: this machine has 1 KiB left"
+            standing.started[0].break_down()
+            assert (await running)[:2] == (137, "disk: this machine has 1 KiB left")
+
+    asyncio.run(scenario())
+
+
+def test_a_machine_that_waits_and_ends_is_told_when_its_build_begins(tmp_path: Path, standing: Machines) -> None:
+    async def scenario() -> None:
+        places = Places(tmp_path / "cell", tmp_path / "cache", tmp_path)
+        cell = VmCell(Bootable(tmp_path / "boot"), LIMITS, Shape("qemu", 1, 1), places)
+        try:
+            await cell.boot()
+            with pytest.raises(CellError, match="has the memory, disk and processes that it has"):
+                await cell.lease(replace(LIMITS, disk=1 << 30), 5)
+            standing.started[0].break_down()
+            assert cell.over is not None
+            await asyncio.wait([cell.over])
+            with pytest.raises(CellError):
+                await cell.lease(LIMITS, 5)
+            with pytest.raises(CellError, match=r"(?s)ended before its build began.*Kernel panic"):
+                await cell.start()
+        finally:
+            await cell.destroy()
+        assert standing.started[0].proxy.fileno() < 0
+
+    asyncio.run(scenario())
+
+
 def test_stopping_ends_a_command_and_what_it_has_left(tmp_path: Path, standing: Machines) -> None:
     async def scenario() -> None:
         async with started(tmp_path) as cell:
@@ -272,7 +259,7 @@ def test_a_machine_that_does_not_obey_ends_as_a_whole(
             machine = standing.started[0]
             assert machine.over is not None
             assert machine.over.done()
-            with pytest.raises(CellError, match="ended in the middle"):
+            with pytest.raises(CellError, match="does not answer in 20 s"):
                 await cell.take(PurePosixPath(tmp_path), ["x"])
 
     asyncio.run(scenario())

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from hermit_workers.cell import CellError
-from hermit_workers.vm.domain import MAC, Disk, Domain, Tap, UserNetwork, domain_xml
+from hermit_workers.vm.domain import MAC, TRANSLATED, Disk, Domain, Tap, UserNetwork, domain_xml
 
 BASE = Domain(
     name="hermit-0123abcd",
@@ -100,6 +100,17 @@ def test_the_link_is_a_tap_that_libvirt_leaves_alone_or_none_of_the_hosts() -> N
     assert user.get("type") == "user"
     assert user.find("target") is None
     assert {there(link.find("mac")).get("address") for link in (tap, user)} == {MAC}
+
+
+def test_a_host_without_room_stops_the_machine_and_the_guest_hears_of_no_error() -> None:
+    policies = {there(disk.find("driver")).get("error_policy") for disk in xml_of().findall("devices/disk")}
+    assert policies == {"enospace"}
+
+
+def test_what_emulation_keeps_of_translated_code_is_bounded_and_hardware_keeps_none() -> None:
+    kept = there(xml_of(kind="qemu").find("features/tcg/tb-cache"))
+    assert (kept.get("unit"), kept.text) == ("MiB", str(TRANSLATED >> 20))
+    assert xml_of(kind="kvm").find("features/tcg") is None
 
 
 def test_the_clock_stands_at_the_recordings_time() -> None:

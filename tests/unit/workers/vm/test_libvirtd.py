@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from hermit_workers.cell import CellError
+from hermit_workers.cell import CellError, Limits
+from hermit_workers.sandbox.limits.cgroups import Cgroup
 from hermit_workers.vm import layout, libvirtd
+from hermit_workers.vm.bounds import Bounds
 from hermit_workers.vm.libvirtd import Libvirtd
 from tests.unit.workers.vm.conftest import OtherUser
 
@@ -241,6 +243,62 @@ def test_what_a_libvirtd_died_of_is_told_in_its_own_words(
         asyncio.run(Libvirtd.start(short / "l", cache=short / "c"))
     assert processes_in(short / "l") == {}
     assert not (short / "l").exists()
+
+
+@needs_root
+def test_a_libvirtd_that_has_no_qemu_that_runs_is_told_at_once(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens and answers, so there is nothing to wait for."""
+    listens = "mkdir -p /run/libvirt; touch /run/libvirt/libvirt-sock; exec sleep 1000"
+    says = "echo 'error: internal error: Cannot find suitable emulator for x86_64' >&2; exit 1"
+    path = _programs(short / "bin", libvirtd=listens, virtlogd="exec sleep 1000", virsh=says)
+    monkeypatch.setattr(layout, "PATH", path)
+    with pytest.raises(CellError, match="libvirt makes no VMs here: error: internal error: Cannot find") as caught:
+        asyncio.run(Libvirtd.start(short / "l", cache=short / "c"))
+    assert "qemu-system-x86_64 --version" in str(caught.value.hint)
+    assert processes_in(short / "l") == {}
+
+
+@needs_root
+def test_a_libvirtd_that_takes_a_connection_and_never_answers_is_told(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listens = "mkdir -p /run/libvirt; touch /run/libvirt/libvirt-sock; exec sleep 1000"
+    path = _programs(short / "bin", libvirtd=listens, virtlogd="exec sleep 1000", virsh="exec sleep 1000")
+    monkeypatch.setattr(layout, "PATH", path)
+    monkeypatch.setattr(libvirtd, "_SECONDS", 2.0)
+    with pytest.raises(CellError, match=r"does not answer in (2 s$|2 s: there is no socket)") as caught:
+        asyncio.run(Libvirtd.start(short / "l", cache=short / "c"))
+    assert caught.value.hint == "hermit doctor"
+    assert processes_in(short / "l") == {}
+
+
+@needs_libvirt
+@needs_root
+def test_all_of_it_is_held_before_it_begins(short: Path, cache: Path) -> None:
+    bounds = Bounds(guest=64 << 20, memory=256 << 20, processes=300, file=99 << 20)
+
+    async def scenario() -> set[tuple[str, ...]]:
+        made = await Libvirtd.start(short / "l", cache=cache, bounds=bounds)
+        try:
+            found = [Path(f"/proc/{number}") for number in processes_in(short / "l")]
+            files = [(process / "limits").read_text() for process in found]
+            assert len(files) > 2  # both daemons, and who started them
+            assert all(str(99 << 20) in file for file in files)
+            return {tuple((process / "cgroup").read_text().splitlines()) for process in found}
+        finally:
+            await made.stop()
+
+    (groups,) = asyncio.run(scenario())
+    group = Cgroup.make(Limits())
+    if group is not None:
+        group.remove()
+        assert any(f"hermit-cell-{os.getpid()}-" in line for line in groups)
+
+
+def test_the_first_process_ends_where_nobody_lets_it_begin() -> None:
+    words = [sys.executable, "-I", "-S", "-c", libvirtd._START, libvirtd._ROOT, str(os.getpid()), "-", ""]
+    done = subprocess.run([*words, "--", "true", "--", "true"], stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 125
 
 
 def test_a_folder_too_long_for_a_socket_is_refused_with_what_to_do(

@@ -220,6 +220,7 @@ def test_what_else_there_is_in_the_namespace_is_out_of_reach_and_would_be_there_
             with more, udp:
                 behind = await asyncio.to_thread(attempts, guest, udp, made.tap)
                 ip("netns", "exec", made.tap, "nft", "flush", "ruleset")
+                ip("-netns", made.tap, "route", "add", "10.0.2.0/24", "dev", made.tap)
                 without = await asyncio.to_thread(attempts, guest, udp, made.tap)
         assert behind == dict.fromkeys(behind, False)
         assert without == dict.fromkeys(behind, True)
@@ -244,7 +245,7 @@ def test_even_without_rules_nothing_of_the_host_is_there(tmp_path: Path) -> None
                 seen = ip("-netns", made.tap, "-oneline", "address")
                 assert [line.split()[3] for line in seen.splitlines()] == [f"{HOST}/24"]
                 assert ip("-netns", made.tap, "route").splitlines() == [
-                    f"10.0.2.0/24 dev {made.tap} proto kernel scope link src {HOST} "
+                    f"{GUEST} dev {made.tap} scope link src {HOST} "
                 ]
 
     asyncio.run(scenario())
@@ -322,6 +323,30 @@ def test_a_program_that_is_not_installed_is_named(
     with pytest.raises(CellError, match=f"{program} is not installed") as caught:
         asyncio.run(Link.open(tmp_path / "links", PORTS))
     assert caught.value.hint == f"sudo apt-get install {package}"
+
+
+def test_a_sweep_goes_on_where_a_link_has_just_gone_or_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("hv1", "hv2", "hv3"):
+        (tmp_path / name).touch()
+    opened, removes = os.open, link._thd_remove
+
+    def gone(path: Path, *rest: int) -> int:
+        if path == tmp_path / "hv1":
+            path.unlink()
+        return opened(path, *rest)
+
+    def refuse(file: Path, lock: int) -> None:
+        removes(file, lock)
+        if file.name == "hv2":
+            file.touch()
+            raise CellError("`ip netns delete hv2` failed")
+
+    monkeypatch.setattr(os, "open", gone)
+    monkeypatch.setattr(link, "_thd_remove", refuse)
+    assert asyncio.run(sweep(tmp_path)) == ["hv3"]
+    assert [path.name for path in tmp_path.iterdir()] == ["hv2"]
 
 
 def test_sweeping_where_nothing_ever_was_is_no_error(tmp_path: Path) -> None:

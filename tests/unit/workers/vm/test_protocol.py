@@ -22,6 +22,9 @@ TALK = [
     Said(Word.CLOSED, 1),
     Said(Word.FAILED, 4294967295, b"no such folder"),
     Said(Word.CLEARED, 0),
+    Said(Word.EXCEEDED, 0, b"m"),
+    Said(Word.LEASED, 0),
+    Said(Word.LEASED, 0, b"clock_settime: no"),
 ]
 
 
@@ -54,6 +57,9 @@ def test_what_is_said_is_read_however_it_is_cut(size: int) -> None:
         (HELLO + HELLO, "HELLO again"),
         (HELLO + protocol.frame(Word.CLEARED, 7), "CLEARED of the command 7"),
         (HELLO + protocol.frame(Word.CLEARED, 0, b"x"), "with 1 bytes; expected 0 to 0"),
+        (HELLO + protocol.frame(Word.EXCEEDED, 0), "with 0 bytes; expected 1 to 1"),
+        (HELLO + protocol.frame(Word.EXCEEDED, 1, b"m"), "EXCEEDED of the command 1"),
+        (HELLO + protocol.frame(Word.LEASED, 0, b"x" * 1001), "with 1001 bytes"),
         (HELLO + protocol.frame(Word.OUTPUT, 0, b"x"), "OUTPUT of the command 0"),
         (HELLO + protocol.frame(Word.OUTPUT, 1), "with 0 bytes; expected 1 to"),
         (HELLO + protocol.frame(Word.EXITED, 1), "with 0 bytes; expected 1 to 1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,41 @@ def made(folder: Path) -> dict[str, tuple[str, int, bool]]:
 )
 def test_a_list_begins_at_what_the_patterns_name(patterns: list[str], expected: list[str]) -> None:
     assert shape.begin(patterns) == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "passed"),
+    [
+        (["*.whl"], {"./other", "./other/deep", "./x y", "./dist", "./run"}),
+        (["dist/*.jar", "run"], {"./dist/a.txt", "./dist/sub", "./other", "./big.whl"}),
+        (["dist/?", "x y/[a-c]*/"], {"./other", "./run"}),
+        (["dist/**/o", "big.whl/"], {"./other", "./x y", "./run"}),
+        (["dist/*/deep", "o*r"], {"./dist/sub/no", "./x y", "./run"}),
+        (["\u00e9(1)+'", "dist/\u00e9*"], {"./dist/a.jar", "./other"}),
+        (["**/x"], set()),
+    ],
+)
+def test_a_list_has_all_that_is_looked_at_and_not_the_whole_tree(
+    tmp_path: Path, patterns: list[str], passed: set[str]
+) -> None:
+    tree = tmp_path / "tree"
+    for name in (
+        "big.whl/deep/x", "a.whl", "dist/a.jar", "dist/a.txt", "dist/sub/deep/o", "dist/sub/no", "dist/x",
+        "dist/\u00e9x", "other/deep/x", "run", "x y/abc/x", "\u00e9(1)+'", "dist/new\nline.jar",
+    ):  # fmt: skip
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    found, names = [], []
+    for number, narrowed in enumerate((shape.within(patterns), [])):
+        words = ["find", "-P", ".", "-xdev", *narrowed, "-printf", "%y %m %s %p\\0"]
+        done = subprocess.run(words, cwd=tree, capture_output=True, check=True, env={"PATH": os.defpath, "LC_ALL": "C"})
+        (tmp_path / str(number)).mkdir()
+        shape.rebuild(done.stdout, patterns, tmp_path / str(number), most=MOST)
+        found.append(made(tmp_path / str(number)))
+        names.append({os.fsdecode(line).split(" ", 3)[-1] for line in done.stdout.split(b"\0")})
+    assert found[0] == found[1]
+    assert passed <= names[1]
+    assert not passed & names[0]
 
 
 def test_what_patterns_look_at_is_there_and_nothing_else(tmp_path: Path) -> None:

@@ -53,6 +53,23 @@ def test_after_the_command_has_ended_nobody_is_waited_for() -> None:
     asyncio.run(scenario())
 
 
+def test_a_write_that_waits_ends_in_a_hurry_and_the_next_one_does_not_wait() -> None:
+    async def scenario() -> None:
+        reading, writing = os.pipe()
+        sink = Descriptor(writing)
+        waiting = asyncio.create_task(sink.write(MUCH, ended=False))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        sink.hurry()
+        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(sink.write(MUCH, ended=False), 10)
+        sink.close()
+        os.close(writing)
+        os.close(reading)
+
+    asyncio.run(scenario())
+
+
 def test_closing_ends_a_write_that_waits_and_the_number_is_free_for_others() -> None:
     async def scenario() -> None:
         reading, writing = os.pipe()

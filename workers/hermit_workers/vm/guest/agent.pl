@@ -1,28 +1,41 @@
 # The first process of a VM whose build is run from outside: it runs what the host says and tells how that went.
 # ../protocol.py says what is said, and is the end that believes nothing. Perl, because every Debian image has perl-base.
 #
-#     perl agent.pl HOST PORT      over TCP, in a VM: also carries 127.0.0.1:3128 to HOST:3128, see docs/decisions
-#     perl agent.pl DESCRIPTOR     over an open socket, where a test runs it as the first of a pid namespace
-use strict;
-use warnings;
-use Errno qw(EAGAIN EINTR);
-use Fcntl qw(F_GETFL F_SETFL F_SETFD FD_CLOEXEC O_NONBLOCK);
-use POSIX qw(:sys_wait_h);
-use Socket qw(:DEFAULT IPPROTO_TCP TCP_NODELAY);
+#     perl agent.pl HOST:PORT MEMBERS EVENTS GROUPS   over TCP, in a VM: also carries 127.0.0.1:3128 to HOST:3128
+#     perl agent.pl SOCKET [MEMBERS EVENTS]           over an open socket, where a test runs it first of a pid namespace
+#
+# SOCKET, MEMBERS and EVENTS are descriptors, the last two cgroup.procs and pids.events of the group that the build is in.
+# GROUPS is another, the folder of the root of all groups; no process but this one is there yet.
+#
+# No module is loaded, of which each takes a tenth of a second where a machine is emulated: so the kernel's words are
+# numbers here, of Linux and of x86-64. The tests run it with -Mstrict and -Mwarnings.
+sub RUN() { 1 } sub INPUT() { 2 } sub SIGNAL() { 3 } sub CLEAR() { 4 } sub LEASE() { 5 }
+sub HELLO() { 16 } sub OUTPUT() { 17 } sub CLOSED() { 18 } sub EXITED() { 19 } sub FAILED() { 20 } sub CLEARED() { 21 }
+sub EXCEEDED() { 22 } sub LEASED() { 23 }
+sub HEAD() { 9 } sub PIECE() { 1 << 16 } sub LAST() { 1 << 17 } sub MOST_OUT() { 1 << 19 } sub MOST_IN() { 1 << 20 }
 
-use constant { RUN => 1, INPUT => 2, SIGNAL => 3, CLEAR => 4 };
-use constant { HELLO => 16, OUTPUT => 17, CLOSED => 18, EXITED => 19, FAILED => 20, CLEARED => 21 };
-use constant { HEAD => 9, PIECE => 1 << 16, LAST => 1 << 17, MOST_OUT => 1 << 19, MOST_IN => 1 << 20 };
+sub EINTR() { 4 } sub EAGAIN() { 11 }
+sub F_SETFD() { 2 } sub F_GETFL() { 3 } sub F_SETFL() { 4 } sub FD_CLOEXEC() { 1 } sub O_NONBLOCK() { 04000 }
+sub PF_INET() { 2 } sub SOCK_STREAM() { 1 } sub SOL_SOCKET() { 1 } sub SO_REUSEADDR() { 2 } sub WNOHANG() { 1 }
+sub IPPROTO_TCP() { 6 } sub TCP_NODELAY() { 1 }
+sub CLOSE() { 3 } sub DUP2() { 33 } sub SETSID() { 112 } sub CLOCK_SETTIME() { 227 } sub EXIT_GROUP() { 231 }
+sub RTC_SET_TIME() { 0x4024700a } sub RNDRESEEDCRNG() { 0x5207 }
 
 # It ends every process that it can see: that must never be the ones of a machine that is somebody's.
 $$ == 1 or die "agent: only the first process of a VM, or of a pid namespace, may be the agent\n";
 
-my ($place, $port) = @ARGV;
-my $forwarder = defined $port ? start_forwarder($place) : 0;
-my $channel = defined $port ? dial($place, $port) : inherit($place);
+my ($place, $members, $events, $groups) = @ARGV;
+my ($host, $port) = split /:/, $place;
+$members = inherit('>', $members) if defined $members;
+$events = inherit('<', $events) if defined $events;
+redirect($host, $groups) if defined $groups;
+start_forwarder($host) if defined $port;
+my $channel = defined $port ? dial($host, $port) : inherit('+<', $place);
 my ($in, $out, $waiting) = ('', '', 0);    # from the host, to the host, and input that no command has read yet
 my %runs;                                  # by number: pid, read, write, input, ended, status
 my %numbers;                               # of the runs, by pid
+my %kept = defined $events ? kept() : ();  # how often the kernel has kept a limit, by the limit's letter
+my $looked = 0;                            # in which second
 
 defined $port and remove_self();
 umask 022;
@@ -42,6 +55,7 @@ while (1) {
     }
     my $ready = select $readable, $writable, undef, 0.25;
     collect();
+    if (time != $looked) { tell_kept(); $looked = time }
     next if $ready <= 0;
     write_out() if is_in($writable, $channel);
     if (is_in($readable, $channel)) {
@@ -66,6 +80,7 @@ sub obey {
     my ($kind, $number, $payload) = @_;
     if ($kind == RUN) { start($number, $payload) }
     elsif ($kind == CLEAR) { clear() }
+    elsif ($kind == LEASE) { lease($payload) }
     elsif (my $run = $runs{$number}) {
         if ($kind == SIGNAL) { kill unpack('C', $payload), $run->{pid} if $run->{pid} }
         elsif ($kind == INPUT && $run->{write} && !$run->{ended}) {
@@ -93,7 +108,7 @@ sub start {
     my $why = '';
     while (1) {    # until exec has closed it
         my $got = sysread $told, $why, PIECE, length $why;
-        last if defined $got ? !$got : !$!{EINTR};
+        last if defined $got ? !$got : $! != EINTR;
     }
     if (length $why) {
         waitpid $pid, 0;
@@ -107,16 +122,14 @@ sub start {
 sub become {
     my ($given, $printed, $tell, $folder, $variables, $words) = @_;
     $SIG{PIPE} = $SIG{CHLD} = 'DEFAULT';
-    POSIX::setsid();
-    POSIX::dup2(fileno $given, 0);
-    POSIX::dup2(fileno $printed, $_) for 1, 2;
+    syscall SETSID;
+    syswrite $members, "0" if defined $members;    # whoever writes this joins
+    syscall DUP2, fileno $given, 0;
+    syscall DUP2, fileno $printed, $_ for 1, 2;
     %ENV = map { split /=/, $_, 2 } @$variables;
     if (!chdir $folder) { syswrite $tell, "$folder: $!" }
-    else {
-        no warnings 'exec';
-        exec { $words->[0] } @$words or syswrite $tell, "$words->[0]: $!";
-    }
-    POSIX::_exit(127);
+    else { exec { $words->[0] } @$words or syswrite $tell, "$words->[0]: $!" }
+    syscall EXIT_GROUP, 127;
 }
 
 sub read_output {
@@ -162,6 +175,7 @@ sub collect {
         while ($run->{read} && $left > 0) { $left -= read_output($number, $run, PIECE) || last }
         end_input($run) if $run->{write};
         $run->{pid} = 0;
+        tell_kept();
         say_frame(EXITED, $number, pack 'C', $status & 127 ? 128 + ($status & 127) : $status >> 8);
         forget($number, $run);
     }
@@ -189,6 +203,37 @@ sub others {
     return 0;
 }
 
+# What the kernel refused or ended since the last look comes before the end of the command that it happened to.
+sub tell_kept {
+    return unless defined $events;
+    my %now = kept();
+    for my $limit (sort keys %now) { say_frame(EXCEEDED, 0, $limit) if $now{$limit} > $kept{$limit} }
+    %kept = %now;
+}
+
+sub kept {
+    my %now = (m => 0, p => 0);
+    sysseek $events, 0, 0;
+    my $text;
+    $now{p} = $1 if sysread($events, $text, 1 << 12) && $text =~ /^max (\d+)/m;
+    open my $counters, '<', '/proc/vmstat' or return %now;
+    /^oom_kill (\d+)/ and $now{m} = $1 while <$counters>;
+    return %now;
+}
+
+# A machine that has waited for its build becomes what one is that was started for it: its time is the build's, and no
+# more of its chance is known to anybody than of another's.
+sub lease {
+    my ($seconds, $chance) = unpack 'Q> a*', shift;
+    my $failed = '';
+    syscall(CLOCK_SETTIME, 0, pack 'q2', $seconds, 0) == 0 or $failed = "clock_settime: $!";
+    if (open my $clock, '<', '/dev/rtc0') { ioctl $clock, RTC_SET_TIME, pack 'i9', gmtime $seconds }
+    utime $seconds, $seconds, '/', '/run' if !$failed;
+    open my $urandom, '>', '/dev/urandom' or $failed ||= "/dev/urandom: $!";
+    if (!$failed) { syswrite $urandom, $chance; ioctl $urandom, RNDRESEEDCRNG, 0 or $failed = "RNDRESEEDCRNG: $!" }
+    say_frame(LEASED, 0, $failed);
+}
+
 sub say_frame {
     my ($kind, $number, $payload) = @_;
     $out .= pack('CNN', $kind, $number, length $payload) . $payload;
@@ -203,9 +248,9 @@ sub write_out {
 }
 
 # The end of the first process is the end of the machine.
-sub leave { POSIX::_exit(0) }
+sub leave { syscall EXIT_GROUP, 0 }
 
-sub again { return $!{EAGAIN} || $!{EINTR} }
+sub again { return $! == EAGAIN || $! == EINTR }
 sub watch { my ($set, $file) = @_; vec($$set, fileno $file, 1) = 1 }
 sub is_in { my ($set, $file) = @_; return vec $set, fileno $file, 1 }
 
@@ -216,9 +261,10 @@ sub unblock {
 }
 
 sub inherit {
-    my ($number) = @_;
-    open my $socket, '+<&=', $number or die "agent: no descriptor $number: $!\n";
-    return $socket;
+    my ($way, $number) = @_;
+    open my $file, "$way&=", $number or die "agent: no descriptor $number: $!\n";
+    fcntl $file, F_SETFD, FD_CLOEXEC;
+    return $file;
 }
 
 # A build finds nothing of Hermit's in its tree; forward.pl does the same.
@@ -231,9 +277,23 @@ sub remove_self {
 sub dial {
     my ($host, $at) = @_;
     socket my $socket, PF_INET, SOCK_STREAM, 0 or die "agent: socket: $!\n";
-    connect $socket, pack_sockaddr_in($at, inet_aton($host)) or die "agent: $host:$at: $!\n";
+    connect $socket, address($host, $at) or die "agent: $host:$at: $!\n";
     setsockopt $socket, IPPROTO_TCP, TCP_NODELAY, 1;
     return $socket;
+}
+
+sub address {
+    my ($host, $at) = @_;
+    return pack 'S n C4 x8', PF_INET, $at, split /\./, $host;
+}
+
+# Where that fails, the forwarder has more to do.
+sub redirect {
+    my ($host, $groups) = @_;
+    (my $script = $0) =~ s{[^/]*$}{redirect.pl};
+    local @ARGV = ('127.0.0.1', $host, 3128, $groups);
+    do $script or warn "agent: $script: $@$!\n";
+    syscall CLOSE, 0 + $groups;
 }
 
 sub start_forwarder {
@@ -241,11 +301,15 @@ sub start_forwarder {
     (my $script = $0) =~ s{[^/]*$}{forward.pl};
     socket my $listening, PF_INET, SOCK_STREAM, 0 or die "agent: socket: $!\n";
     setsockopt $listening, SOL_SOCKET, SO_REUSEADDR, 1;
-    bind $listening, pack_sockaddr_in(3128, INADDR_LOOPBACK) or die "agent: 127.0.0.1:3128: $!\n";
+    bind $listening, address('127.0.0.1', 3128) or die "agent: 127.0.0.1:3128: $!\n";
     listen $listening, 4096 or die "agent: 127.0.0.1:3128: $!\n";
     my $pid = fork // die "agent: fork: $!\n";
-    return $pid if $pid;
-    POSIX::setsid();
-    POSIX::dup2(fileno $listening, 0);
-    exec $^X, $script, $host, 3128 or die "agent: $script: $!\n";
+    return if $pid;
+    syscall SETSID;
+    syscall DUP2, fileno $listening, 0;
+    # When memory runs out, it is the build's.
+    if (open my $score, '>', '/proc/self/oom_score_adj') { syswrite $score, '-1000' }
+    @ARGV = ($host, 3128);
+    do $script;    # in this very process: Perl takes its time to start
+    die "agent: $script: $@$!\n";
 }

@@ -63,7 +63,13 @@ async def make_scratch_disk(size: int, target: Path) -> None:
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         env=_ENVIRONMENT,
     )  # fmt: skip
-    _, said = await made.communicate()
+    try:
+        _, said = await made.communicate()
+    except BaseException:  # it would go on writing where everything is being removed
+        with contextlib.suppress(ProcessLookupError):
+            made.kill()
+        await made.wait()
+        raise
     if made.returncode:
         raise CellError(f"mke2fs failed on {target}: {said.decode(errors='replace').strip()}", hint="make room")
 

@@ -1,16 +1,17 @@
 # Carries connections from the guest's own 127.0.0.1:3128, where builds see the proxy in every cell, to the host's end of the
-# wire. The listening socket is descriptor 0; HOST and PORT are the arguments.
-use strict;
-use warnings;
-use Errno qw(EAGAIN EINTR EINPROGRESS);
-use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK);
-use Socket qw(:DEFAULT IPPROTO_TCP TCP_NODELAY);
+# wire. The listening socket is descriptor 0; HOST and PORT are the arguments. agent.pl runs it in a child of its own.
+# No module is loaded, as there.
+package forward;
 
-use constant { PIECE => 1 << 16 };
-my $to = pack_sockaddr_in($ARGV[1], inet_aton($ARGV[0]));
+sub PIECE() { 1 << 16 }
+sub EINTR() { 4 } sub EAGAIN() { 11 } sub EINPROGRESS() { 115 }
+sub F_GETFL() { 3 } sub F_SETFL() { 4 } sub O_NONBLOCK() { 04000 }
+sub PF_INET() { 2 } sub SOCK_STREAM() { 1 } sub SOL_SOCKET() { 1 } sub SO_ERROR() { 4 }
+sub IPPROTO_TCP() { 6 } sub TCP_NODELAY() { 1 }
+my $to = pack 'S n C4 x8', PF_INET, $ARGV[1], split /\./, $ARGV[0];
 open my $listening, '+<&=', 0 or die "forward: $!\n";
-unlink $0;
-(my $folder = $0) =~ s{/[^/]*$}{};
+unlink __FILE__;
+(my $folder = __FILE__) =~ s{/[^/]*$}{};
 rmdir $folder;
 unblock($listening);
 $SIG{PIPE} = 'IGNORE';
@@ -40,7 +41,7 @@ sub take_one {
         unblock($file);
         setsockopt $file, IPPROTO_TCP, TCP_NODELAY, 1;
     }
-    connect $far, $to or $!{EINPROGRESS} or return;
+    connect $far, $to or $! == EINPROGRESS or return;
     my ($one, $two) = (fileno $near, fileno $far);
     $ends{$one} = { file => $near, other => $two, held => '', over => 0, shut => 0, dialling => 0 };
     $ends{$two} = { file => $far, other => $one, held => '', over => 0, shut => 0, dialling => 1 };
@@ -58,7 +59,7 @@ sub get {
         $end->{over} = 1;
         put($end->{other});
     }
-    elsif (!$!{EAGAIN} && !$!{EINTR}) { drop($number) }
+    elsif ($! != EAGAIN && $! != EINTR) { drop($number) }
 }
 
 sub put {
@@ -72,7 +73,7 @@ sub put {
     if (length $end->{held}) {
         my $done = syswrite $end->{file}, $end->{held};
         if (defined $done) { substr($end->{held}, 0, $done) = '' }
-        elsif (!$!{EAGAIN} && !$!{EINTR}) { return drop($number) }
+        elsif ($! != EAGAIN && $! != EINTR) { return drop($number) }
     }
     return if length $end->{held} || !$ends{ $end->{other} }{over} || $end->{shut};
     shutdown $end->{file}, 1;

@@ -10,7 +10,8 @@ $bb mount -t proc proc /proc
 $bb mount -t sysfs sys /sys
 $bb mount -t devtmpfs dev /dev
 say kernel
-for word in $($bb cat /proc/cmdline); do
+read -r words </proc/cmdline # what the shell itself does takes no process, which is slow where it is emulated
+for word in $words; do
     case $word in
     # Nothing more is asked of a machine that is only tried: that it boots this kernel to here.
     hermit.probe=*) say "probe ${word#hermit.probe=}"; $bb poweroff -f ;;
@@ -19,19 +20,23 @@ for word in $($bb cat /proc/cmdline); do
 done
 # Under KVM the kernel takes its time from the host and not from the clock that the machine was given.
 [ -z "$clock" ] || $bb date -u -s "@$clock" >/dev/null || die "the clock cannot be set to $clock"
-for module in $($bb cat /modules.order); do
+while read -r module; do
     $bb insmod "/modules/$module" || die "the module $module is not of this kernel"
-done
+done </modules.order
 say modules
-find_disk() { # prints the device of a serial
-    for disk in /sys/block/vd*; do
-        [ "$($bb cat "$disk/serial" 2>/dev/null)" = "$1" ] && echo "/dev/${disk##*/}" && return
-    done
-    return 1
-}
-image=$(find_disk hermit-image) || die "no disk has the serial hermit-image"
-scratch=$(find_disk hermit-scratch) || die "no disk has the serial hermit-scratch"
-data=$(find_disk hermit-data) || die "no disk has the serial hermit-data"
+image='' scratch='' data=''
+for disk in /sys/block/vd*; do
+    # A serial has no end of line, so that read(1) fails and still has it.
+    read -r serial <"$disk/serial"
+    case $serial in
+    hermit-image) image=/dev/${disk##*/} ;;
+    hermit-scratch) scratch=/dev/${disk##*/} ;;
+    hermit-data) data=/dev/${disk##*/} ;;
+    esac
+done
+[ -n "$image" ] || die "no disk has the serial hermit-image"
+[ -n "$scratch" ] || die "no disk has the serial hermit-scratch"
+[ -n "$data" ] || die "no disk has the serial hermit-data"
 $bb mount -t ext4 -o ro "$image" /image || die "the image cannot be mounted"
 # The inode tables that mke2fs left for later stay unwritten: nobody needs them before the disk is thrown away.
 $bb mount -t ext4 -o noatime,nobarrier,noinit_itable "$scratch" /scratch || die "the scratch disk cannot be mounted"

@@ -1,4 +1,4 @@
-"""Finds the kernel that an image brings along, and the few of its modules that the guest needs before it has a root."""
+"""Finds a guest image's kernel, and the few of its modules that a machine needs before it has a root."""
 
 from __future__ import annotations
 
@@ -9,24 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hermit_proxy.errors import ExitCode
 from hermit_workers.image.errors import ImageError
 from hermit_workers.imagetree import read_inside
 
 # What is the only disk, link, source of chance and root of a guest, under their modules' names.
 NEEDED = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "ext4", "overlay")
 
-_PACKAGE = "linux-image-cloud-amd64"
-_HINT = f"name the packages {_PACKAGE} and busybox-static in a recipe of the project's own, then: hermit image build"
+HINT = "hermit image build --guest    (makes a whole one)"
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.+~_-]{0,99}")
 _XZ = ".xz"
 LIMIT = 16 << 20  # what read_inside gives at most
-
-
-class UnbootableError(ImageError):
-    """Is raised where an image lacks what a VM boots from: that is its recipe's doing, not this machine's."""
-
-    exit_code = ExitCode.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class Module:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Is an image's kernel: its version, what a machine boots, and the modules in the order in which they load."""
+    """Is a guest image's kernel: its version, what a machine boots, and the modules in the order in which they load."""
 
     version: str
     image: bytes
@@ -47,11 +39,11 @@ class Kernel:
 
 
 def find_kernel(root: Path) -> Kernel:
-    """Read the one kernel of an image's tree; raise ImageError where there is none, two, or a part of it is missing."""
+    """Read the one kernel of a guest image's tree; raise ImageError for none, two, or one that lacks a part."""
     versions = [name.removeprefix("vmlinuz-") for name in _names(root / "boot") if name.startswith("vmlinuz-")]
     if len(versions) != 1 or not _VERSION.fullmatch(versions[0]):
         found = ", ".join(map(ascii, versions)) or "none"
-        raise UnbootableError(f"an image for VMs has one kernel; this one has {found}", hint=_HINT)
+        raise ImageError(f"a guest image has one kernel; this one has {found}", hint=HINT)
     version = versions[0]
     modules = PurePosixPath("/lib/modules", version)
     depends = dict(_dependencies(_read(root, modules / "modules.dep").decode(errors="replace")))
@@ -71,11 +63,11 @@ def _read(root: Path, path: PurePosixPath) -> bytes:
     try:
         content = read_inside(root, path)
     except OSError as error:
-        raise ImageError(f"{path} of the image cannot be read: {error.strerror}", hint=_HINT) from error
+        raise ImageError(f"{path} of the guest image cannot be read: {error.strerror}", hint=HINT) from error
     if content is None:
-        raise UnbootableError(f"the image has no {path}, and a VM needs it", hint=_HINT)
+        raise ImageError(f"the guest image has no {path}, and a VM needs it", hint=HINT)
     if len(content) >= LIMIT:
-        raise ImageError(f"{path} of the image is too large: {LIMIT >> 20} MiB and more")
+        raise ImageError(f"{path} of the guest image is too large: {LIMIT >> 20} MiB and more", hint=HINT)
     return content
 
 
@@ -99,7 +91,7 @@ def _order(depends: Mapping[str, tuple[str, list[str]]], builtin: set[str]) -> l
         if name in builtin:
             continue
         if name not in depends:
-            raise UnbootableError(f"the image's kernel has no module {name}, and a VM needs it", hint=_HINT)
+            raise ImageError(f"the guest image's kernel has no module {name}, and a VM needs it", hint=HINT)
         path, others = depends[name]
         # depmod lists everything, also what is needed only by what is needed.
         found |= dict.fromkeys(depends[other][0] for other in others if other in depends)
@@ -113,6 +105,6 @@ def _module(root: Path, path: PurePosixPath) -> Module:
         try:
             content = lzma.decompress(content)
         except lzma.LZMAError as error:
-            raise ImageError(f"{path} of the image is damaged: {error}") from error
+            raise ImageError(f"{path} of the guest image is damaged: {error}", hint=HINT) from error
         path = path.with_suffix("")
     return Module(path.name, content)

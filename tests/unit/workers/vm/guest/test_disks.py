@@ -52,6 +52,25 @@ def test_everybody_reads_it_and_nobody_writes_it(folder: Path, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_scratch_disk_that_is_given_up_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, number = tmp_path / "mke2fs", tmp_path / "number"
+    program.write_text(f"#!/bin/sh\necho $$ >{number}.new\nmv {number}.new {number}\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setitem(disks._ENVIRONMENT, "PATH", f"{tmp_path}:{disks._ENVIRONMENT['PATH']}")
+
+    async def scenario() -> None:
+        making = asyncio.create_task(disks.make_scratch_disk(64 << 20, tmp_path / "disk"))
+        async with asyncio.timeout(60):
+            while not number.exists():  # noqa: ASYNC110  a program tells nobody
+                await asyncio.sleep(0.02)
+        making.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await making
+
+    asyncio.run(scenario())
+    assert not Path("/proc", number.read_text().strip()).exists()
+
+
 def test_a_tree_that_does_not_fit_leaves_nothing_and_says_so(folder: Path, tmp_path: Path) -> None:
     mapped("head -c 4000000 /dev/zero | tr '\\0' x >root/big", folder)
     with pytest.raises(CellError, match="mke2fs failed"):

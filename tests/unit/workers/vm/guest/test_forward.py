@@ -67,7 +67,7 @@ def _echo(connection: socket.socket, *, quits: bool) -> None:
 
 def exchange(address: tuple[str, int], data: bytes) -> bytes:
     """Send everything, end that way, and give what comes until the other way ends."""
-    with socket.create_connection(address, timeout=5) as connection:
+    with socket.create_connection(address, timeout=60) as connection:
         sending = threading.Thread(target=_send, args=(connection, data), daemon=True)
         sending.start()
         got = bytearray()
@@ -113,7 +113,7 @@ def test_where_nobody_listens_the_connection_ends(tmp_path: Path) -> None:
         port = gone.getsockname()[1]
     with forwarder(tmp_path, port) as address:
         for _ in range(3):
-            with socket.create_connection(address, timeout=5) as connection:
+            with socket.create_connection(address, timeout=60) as connection:
                 try:
                     assert connection.recv(10) == b""
                 except ConnectionResetError:

@@ -1,0 +1,1 @@
+"""Who asks for builds and who hears of them: settings, hooks, the mode of a build, snapshot commits."""

@@ -1,0 +1,1 @@
+"""What forges tell: signed deliveries become typed events, or are refused."""
