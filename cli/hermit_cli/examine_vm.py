@@ -60,17 +60,20 @@ def _lacking() -> dict[str, str]:
 
 def _kind(settings: Settings, environ: Mapping[str, str]) -> Finding:
     """Say which kind of machine a build gets here, found out as a build does: KVM is believed when it has booted."""
-    booted = sorted(boot_folders(environ).glob(f"*/{KERNEL}"))
+    booted, cache = sorted(boot_folders(environ).glob(f"*/{KERNEL}")), vm_cache(environ) / "kvm.json"
     try:
         verdict = kvm.known(settings.vm.kind)
-        if verdict is None and booted:
-            kernel, initrd, cache = booted[0], booted[0].with_name(INITRD), vm_cache(environ) / "kvm.json"
+        if tried := verdict is None and bool(booted):
+            kernel, initrd = booted[0], booted[0].with_name(INITRD)
             verdict = asyncio.run(kvm.choose(settings.vm.kind, kernel, initrd, cache=cache))
     except HermitError as error:
         return warn("vm", str(error), error.hint)
     if verdict is None:
         return ok("vm", "KVM if it boots a guest, else emulated: the first build tries, and keeps the answer")
-    return ok("vm", f"{'by KVM' if verdict.kind == 'kvm' else 'emulated'}: {verdict.reason}")
+    if verdict.kind == "kvm":
+        return ok("vm", f"by KVM: {verdict.reason}")
+    kept = f" (kept until this machine starts anew, or {cache} is removed)" if tried else ""
+    return ok("vm", f"emulated: {verdict.reason}{kept}")
 
 
 def _link(environ: Mapping[str, str]) -> Finding:

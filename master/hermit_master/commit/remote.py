@@ -17,6 +17,7 @@ from hermit_proxy import git
 
 # What forges take beside a token in place of an account.
 _USER = "x-access-token"
+_SECONDS = 600.0
 _SCHEMES = frozenset({"https", "http", "ssh", "file"})
 # Nobody is asked, nothing is followed to another place, no silence is waited for.
 _SETTINGS = {
@@ -57,7 +58,8 @@ class Remote:
             scheme = urlsplit(self.url).scheme
             # Git has others, as `ext::`, by which a URL is a command.
             opened = {f"protocol.{scheme}.allow": "always"} if scheme in _SCHEMES else {}
-            return git.ask(mirror, *arguments, settings={**_SETTINGS, **opened, **settings})
+            leash = git.Leash(_SECONDS)
+            return git.ask(mirror, *arguments, settings={**_SETTINGS, **opened, **settings}, leash=leash)
 
     @contextmanager
     def _credential(self) -> Iterator[dict[str, str]]:

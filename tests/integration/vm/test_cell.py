@@ -24,6 +24,7 @@ from hermit_workers.cell import CellError, Command, Ended, Limits, User
 from hermit_workers.sandbox.artifacts.taking import ArtifactError
 from hermit_workers.vm.boot import make_bootable
 from hermit_workers.vm.cell import Places, Shape, VmCell
+from tests.integration.faults import processes
 from tests.support import bootimage
 from tests.unit.workers.vm.conftest import OtherUser
 
@@ -186,6 +187,31 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = archive.extractfile(member)
     assert file is not None
     return file.read()
+
+
+def shared(process: int) -> list[str]:
+    """Name the namespaces that a process shares with us."""
+    kinds = ("net", "ipc", "pid", "mnt")
+    return [kind for kind in kinds if os.path.samefile(f"/proc/{process}/ns/{kind}", f"/proc/self/ns/{kind}")]
+
+
+def interfaces(process: int) -> set[str]:
+    lines = Path(f"/proc/{process}/net/dev").read_text().splitlines()[2:]
+    return {line.partition(":")[0].strip() for line in lines}
+
+
+def test_the_process_that_runs_a_guest_has_none_of_the_hosts_namespaces(image: Path, place: Path) -> None:
+    async def scenario() -> None:
+        async with guest(image, place) as running:
+            machine = running.cell._machine
+            assert machine is not None
+            assert machine._link is not None
+            below = processes.below(machine._daemon._running.pid)
+            (emulator,) = (pid for pid in below if "qemu-system" in processes.argv(pid)[0])
+            assert shared(emulator) == []
+            assert interfaces(emulator) == {"lo", machine._link.tap}
+
+    asyncio.run(scenario())
 
 
 def test_a_guest_that_dies_in_a_step_is_told_with_its_console_and_nothing_is_left(image: Path, place: Path) -> None:

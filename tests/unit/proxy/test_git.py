@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,3 +87,51 @@ def test_a_repository_that_git_refuses_is_told_with_gits_own_advice() -> None:
     told = git.refused(said, "first: ")
     assert (str(told), told.hint) == ("first: fatal: dubious ownership", "git config --global --add x y")
     assert git.refused(git.GitError("no repository"), otherwise="look elsewhere").hint == "look elsewhere"
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, socket.socket]]:
+    """Give the address of a repository whose server never says a word, and its socket."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield f"git://127.0.0.1:{server.getsockname()[1]}/a", server
+
+
+def test_a_server_that_says_nothing_is_waited_for_as_long_as_the_leash_is(
+    folder: Path, silent: tuple[str, socket.socket]
+) -> None:
+    with pytest.raises(git.GitError, match=r"not done after 0\.2 s"):
+        git.ask(folder, "ls-remote", silent[0], leash=git.Leash(0.2))
+
+
+def test_a_leash_that_is_pulled_ends_what_runs_and_what_would(folder: Path, silent: tuple[str, socket.socket]) -> None:
+    leash = git.Leash(300)
+    told: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            git.ask(folder, "ls-remote", silent[0], leash=leash)
+        except git.GitError as error:
+            told.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    connection, _ = silent[1].accept()
+    with connection:
+        connection.settimeout(60)
+        leash.pull()
+        asking.join(60)
+        assert len(told) == 1
+        while connection.recv(4096):  # what it had asked; then its helper is gone as well
+            pass
+    with pytest.raises(git.GitError):
+        git.ask(folder, "ls-remote", silent[0], leash=leash)
+
+
+def test_what_has_a_leash_gets_and_says_the_same(folder: Path) -> None:
+    leash = git.Leash(60)
+    assert git.ask(folder, "hash-object", "--stdin", given=b"x", leash=leash) == git.ask(
+        folder, "hash-object", "--stdin", given=b"x"
+    )
+    with pytest.raises(git.GitError, match="single revision"):
+        git.ask(folder, "rev-parse", "--verify", "nowhere", leash=leash)

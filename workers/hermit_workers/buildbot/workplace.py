@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
 from hermit_proxy.errors import HermitError, InputError, Mistake
+from hermit_proxy.git import Leash
 from hermit_proxy.policy import Mode
 from hermit_proxy.recording import write_snapshot
 from hermit_proxy.run.ca import RunCA
@@ -39,7 +40,7 @@ from hermit_workers.image.making import ensure_image
 from hermit_workers.limits import held, usual
 from hermit_workers.making import Say, Wish, make_cell, room_for
 from hermit_workers.runfolders import RunFolders
-from hermit_workers.source.checkout import thd_check_out
+from hermit_workers.source.checkout import FETCH_SECONDS, thd_check_out
 from hermit_workers.source.putting import put_own, put_source
 from hermit_workers.source.worktree import Source, find_source
 from hermit_workers.waiting import both, to_the_end
@@ -111,13 +112,24 @@ class Workplace:
         name = name if name.strip(".") else "project"
         top = self.folder / "source" / name
         with self._at_work():
-            commit = await asyncio.to_thread(thd_check_out, repository, commit, branch, top)
+            commit = await self._fetched(repository, commit, branch, top)
             self._source = source = await asyncio.to_thread(find_source, top)
         self._repository = repository
         url = source.head.url if source.head else ""
         place = source.top / source.below
         self.commit = Commit(place, name, commit, branch, source.epoch, url, source.below, source.notes)
         return self.commit
+
+    async def _fetched(self, repository: str, commit: str, branch: str, top: Path) -> str:
+        leash = Leash(FETCH_SECONDS)
+        fetching = asyncio.ensure_future(asyncio.to_thread(thd_check_out, repository, commit, branch, top, leash))
+        try:
+            return await asyncio.shield(fetching)
+        except asyncio.CancelledError:
+            # A thread cannot be cancelled, and all of the master's have to wait for one another.
+            leash.pull()
+            await to_the_end(asyncio.wait([fetching]))
+            raise
 
     async def open(self, mode: str, image: str, top: PurePosixPath, wanted: Mapping[str, float], say: Say) -> None:
         """Start proxy and cell, and put the source in at `top`; `wanted` are the limits that the build asks for."""

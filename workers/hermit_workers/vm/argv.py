@@ -27,8 +27,9 @@ _NAMES = {
 def step_argv(argv: Sequence[str], user: User, limits: Limits) -> list[str]:
     """Give what the agent runs for a command: the guest's own prlimit(1) and setpriv(1) make it the user's.
 
-    It can gain no capability again, not even as root: a build has not more rights over a machine of its own than it has
-    in a sandbox, so that what it makes is the same in both.
+    It can gain no capability again, not even as root, as long as an earlier step has left these two programs alone: a
+    build has not more rights over a machine of its own than in a sandbox, so that what it makes is the same in both.
+    What holds a hostile one is the machine.
     """
     given = [
         f"--{_NAMES[which]}={_told(soft)}:{_told(hard)}" for which, (soft, hard) in sorted(rlimits(limits).items())

@@ -21,14 +21,15 @@ _MS_SLAVE = 1 << 19
 
 
 def main(arguments: list[str]) -> int:
-    """Take the parent's number, a socket's or `-`, limits, the binds (`from=to`), and after a `--` each, two commands.
+    """Take the parent's number, a wire, limits, the binds (`from=to`), and after a `--` each, two commands.
 
     It goes on when it has read a byte from its standard input: then who started it has seen to its control group. The
-    limits (`RLIMIT_DATA=1048576,...`) hold it and all that it starts. A socket is an ordinary user's way: it sends the
+    limits (`RLIMIT_DATA=1048576,...`) hold it and all that it starts. The wire is a link's network namespace where root
+    has made one, `-` for one in which nothing is, or a socket's number, which is an ordinary user's way: it sends the
     ports that are to be there in a network namespace in which there is nothing else, and gets the sockets that listen
     on them.
     """
-    parent, control, limits, *rest = arguments
+    parent, wire, limits, *rest = arguments
     first = rest.index("--")
     second = rest.index("--", first + 1)
     binds, commands = rest[:first], [rest[first + 1 : second], rest[second + 1 :]]
@@ -40,9 +41,9 @@ def main(arguments: list[str]) -> int:
     read, write = os.pipe()
     try:
         _hold(limits)
-        _leave(own=control != "-")
-        if control != "-":
-            _give_ports(int(control))
+        _leave(wire)
+        if wire.isdigit():
+            _give_ports(int(wire))
         child = os.fork()  # the next child is the first process of the new pid namespace
         if child == 0:
             os.close(write)
@@ -61,12 +62,18 @@ def _hold(limits: str) -> None:
         resource.setrlimit(getattr(resource, name), (int(value), int(value)))
 
 
-def _leave(*, own: bool) -> None:
+def _leave(wire: str) -> None:
+    """Leave the host's namespaces: whoever gets out of a guest and into its QEMU has no more of a network than it."""
     uid, gid = os.geteuid(), os.getegid()
-    if not own:
-        kernel.unshare(kernel.NEW_MOUNTS | kernel.NEW_PIDS)
+    new = kernel.NEW_IPC | kernel.NEW_MOUNTS | kernel.NEW_PIDS
+    if not wire.isdigit():
+        if wire == "-":
+            new |= kernel.NEW_NET
+        else:
+            kernel.join(wire, kernel.NEW_NET)
+        kernel.unshare(new)
         return
-    kernel.unshare(kernel.NEW_USER | kernel.NEW_NET | kernel.NEW_MOUNTS | kernel.NEW_PIDS)
+    kernel.unshare(kernel.NEW_USER | kernel.NEW_NET | new)
     # The user stays the user: for uid 0 libvirt would look for root's folders and devices.
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         with open(f"/proc/self/{name}", "w", encoding="ascii") as file:

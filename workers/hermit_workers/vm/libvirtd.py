@@ -53,7 +53,7 @@ class Libvirtd:
         self.died: asyncio.Task[int] = asyncio.create_task(running.wait())
 
     @classmethod
-    async def start(
+    async def start(  # noqa: PLR0913  where it is, what it keeps, and what holds it
         cls,
         folder: Path,
         *,
@@ -61,12 +61,14 @@ class Libvirtd:
         ports: Sequence[int] = (),
         binds: Mapping[str, Path] | None = None,
         bounds: Bounds | None = None,
+        namespace: Path | None = None,
     ) -> Self:
         """Start one in a folder of its own, which goes with it; raise CellError with what is missing or what it said.
 
         `cache` keeps what libvirt found out about QEMU, which takes it seconds the first time. A user who is not root
         gets one for each build, born in a network namespace: a guest reaches the sockets that listen on `ports`
-        there, which are `listeners` and the caller's to close, and nothing of the host. Root makes a Link instead.
+        there, which are `listeners` and the caller's to close, and nothing of the host. Root makes a Link instead, and
+        its `namespace` is where libvirtd and QEMU are born; without one they have no network at all.
         `binds` are folders that are seen below `folder` under these names, by libvirtd and its machines alone: so they
         read what lies where they may not pass. `bounds` hold all of it; without them nothing does.
         """
@@ -80,7 +82,8 @@ class Libvirtd:
         with ours:
             try:
                 with theirs:
-                    lock, running = await _launch(folder, cache, theirs, binds or {}, limits)
+                    wire = str(theirs.fileno()) if os.geteuid() else str(namespace or "-")
+                    lock, running = await _launch(folder, cache, wire, binds or {}, limits)
             except BaseException:
                 if held is not None:
                     await held.stop()
@@ -163,7 +166,7 @@ class Libvirtd:
 
 
 async def _launch(
-    folder: Path, cache: Path, control: socket.socket, binds: Mapping[str, Path], limits: str
+    folder: Path, cache: Path, wire: str, binds: Mapping[str, Path], limits: str
 ) -> tuple[int, asyncio.subprocess.Process]:
     """Give what holds the folder, and the first process."""
     try:
@@ -173,12 +176,11 @@ async def _launch(
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             arguments = await asyncio.to_thread(_thd_bind, folder, binds)
             arguments += await asyncio.to_thread(prepare, folder, cache, find_programs())
-            number = str(control.fileno()) if os.geteuid() else "-"
             with (folder / "said").open("ab") as log:
                 running = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-I", "-S", "-c", _START, _ROOT, str(os.getpid()), number, limits, *arguments),
+                    *(sys.executable, "-I", "-S", "-c", _START, _ROOT, str(os.getpid()), wire, limits, *arguments),
                     stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, env=environment(folder, cache),
-                    pass_fds=(control.fileno(),) if os.geteuid() else (),
+                    pass_fds=(int(wire),) if wire.isdigit() else (),
                 )  # fmt: skip
             stack.pop_all()
             return lock, running

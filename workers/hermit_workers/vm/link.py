@@ -1,7 +1,8 @@
 """Makes a build's one wire where Hermit is root: a network namespace with a tap, two sockets, and no way on."""
 
-# By structure first: nothing is in the namespace but the tap, so there is nobody to reach, and whoever takes the rules
-# away has gained nothing. The rules come on top and are there before the tap is.
+# By structure first: nothing is in the namespace but the tap and the libvirtd and QEMU of the machine, so there is
+# nobody to reach, and whoever takes the rules away has gained nothing. The rules come on top and are there before the
+# tap is.
 #
 # Every link has a file that its process holds a lock on; the kernel drops the lock with the process, and a sweep then
 # knows that the link is nobody's.
@@ -30,6 +31,7 @@ from hermit_workers.vm.domain import MAC
 HOST, GUEST, BITS = "10.0.2.2", "10.0.2.15", 24
 
 _PREFIX = "hv"
+_NAMED = "/run/netns"  # ip-netns(8)
 _PACKAGES = {"ip": "iproute2", "nft": "nftables"}
 _PATH = os.defpath + ":/usr/sbin:/sbin"
 _NEW_NET = 0x40000000
@@ -70,12 +72,13 @@ def check_programs() -> None:
 class Link:
     """Is one build's wire.
 
-    States: open (the tap is with the host, for libvirt to take) -> wired (it is in the namespace) -> closed.
+    States: open (the tap is down, for libvirt to take) -> wired (it is up, and both sockets listen) -> closed.
     """
 
     def __init__(self, name: str, ports: Sequence[int], file: Path, lock: int) -> None:
         """Take what `open` made."""
         self.tap = name
+        self.namespace = Path(_NAMED, name)
         self._name = name
         self._ports = tuple(ports)
         self._file = file
@@ -85,13 +88,13 @@ class Link:
     async def open(cls, folder: Path, ports: Sequence[int]) -> Self:
         """Make the namespace, its rules, and the tap; raise CellError where the kernel or a program is not there.
 
-        `folder` is that of all links of this machine. What the guest sends before `wire` reaches nobody: nothing on the
-        host has an address there. Keep the machine paused until then, or it is lost.
+        `folder` is that of all links of this machine. What the guest sends before `wire` is lost: keep the machine
+        paused until then.
         """
         return await asyncio.to_thread(cls._thd_open, folder, ports)
 
     async def wire(self) -> list[socket.socket]:
-        """Move the tap into the namespace; give a listening socket for each port, which is all that is there."""
+        """Have the tap up; give a listening socket for each port, which is all that is there."""
         return await asyncio.to_thread(self._thd_wire)
 
     async def close(self) -> None:
@@ -124,14 +127,11 @@ class Link:
         ports = ", ".join(str(int(port)) for port in self._ports)
         rules = _RULES.format(tap=self.tap, mac=MAC, guest=GUEST, host=HOST, ports=ports)
         _run("ip", "netns", "exec", self._name, "nft", "-f", "-", text=rules)
-        _run("ip", "tuntap", "add", "dev", self.tap, "mode", "tap")
-        with suppress(FileNotFoundError):  # a kernel without IPv6 says nothing of its own
-            Path(f"/proc/sys/net/ipv6/conf/{self.tap}/disable_ipv6").write_text("1")
+        _run("ip", "-netns", self._name, "tuntap", "add", "dev", self.tap, "mode", "tap")
 
     def _thd_wire(self) -> list[socket.socket]:
         if self._lock is None:
             raise CellError("the link is closed")
-        _run("ip", "link", "set", "dev", self.tap, "netns", self._name)
         steps = (
             f"address add {HOST}/{BITS} dev {self.tap} noprefixroute",
             f"link set dev {self.tap} up",
@@ -172,13 +172,11 @@ def _thd_sweep(folder: Path) -> list[str]:
 
 
 def _thd_remove(file: Path, lock: int) -> None:
-    """Remove what there is of a link: the tap is with the host, or in the namespace, or went with its machine."""
+    """Remove what there is of a link: the tap may have gone with its machine."""
     try:
         name = file.name
-        places = [place for place in ("", name) if not place or Path("/run/netns", place).exists()]
-        for place in places:
-            _try("ip", *(["-netns", place] if place else []), "link", "delete", "dev", name)
-        if name in places:
+        if Path(_NAMED, name).exists():
+            _try("ip", "-netns", name, "link", "delete", "dev", name)
             _run("ip", "netns", "delete", name)
         file.unlink(missing_ok=True)
     finally:
@@ -200,7 +198,7 @@ def _inside(name: str, function: Callable[[], _Result]) -> _Result:
 
     def _thd_run() -> None:
         try:
-            descriptor = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(Path(_NAMED, name), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if _libc.setns(descriptor, _NEW_NET):
                     number = ctypes.get_errno()

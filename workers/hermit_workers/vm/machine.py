@@ -89,24 +89,35 @@ class Machine:
         `files` is where its console's log is on the host.
         """
         bounds = bounds_of(domain, await asyncio.to_thread(_thd_largest, domain, place, binds))
-        root = os.geteuid() == 0
-        ports = () if root else _PORTS
-        daemon = await Libvirtd.start(place, cache=cache, ports=ports, binds=binds, bounds=bounds)
-        made = cls(daemon, None, files / domain.console.name)
+        link = None
+        if os.geteuid() == 0:
+            await sweep(_LINKS)
+            link = await _opened()
         try:
-            await made._start(domain, files, root=root)
+            daemon = await Libvirtd.start(
+                place,
+                cache=cache,
+                ports=() if link is not None else _PORTS,
+                binds=binds,
+                bounds=bounds,
+                namespace=link.namespace if link is not None else None,
+            )
+        except BaseException:
+            if link is not None:
+                await to_the_end(link.close())
+            raise
+        made = cls(daemon, link, files / domain.console.name)
+        try:
+            await made._start(domain, files)
         except BaseException:
             await to_the_end(made.stop())
             made._close_listeners()
             raise
         return made
 
-    async def _start(self, domain: Domain, files: Path, *, root: bool) -> None:
+    async def _start(self, domain: Domain, files: Path) -> None:
         # It is listened for before the machine is there, so that its end cannot come before.
         self._events = Events(await self._client("event", "--loop", "--event", "lifecycle", heard=True))
-        if root:
-            await sweep(_LINKS)
-            self._link = await _opened()
         wire = Tap(self._link.tap) if self._link is not None else UserNetwork()
         await asyncio.to_thread((files / "xml").write_text, domain_xml(replace(domain, link=wire)))
         await self._virsh("create", "--paused", str(files / "xml"))

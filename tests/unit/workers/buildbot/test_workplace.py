@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -98,6 +99,23 @@ def test_work_that_is_under_way_ends_with_the_place(repository: Path, tmp_path: 
         await asyncio.sleep(0)
         await place.close()
         assert bringing.cancelled()
+
+    asyncio.run(run())
+
+
+def test_a_fetch_from_a_server_that_says_nothing_ends_with_the_place(tmp_path: Path) -> None:
+    async def run() -> None:
+        place = Workplace(site(tmp_path))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            bringing = asyncio.ensure_future(place.bring(f"git://127.0.0.1:{server.getsockname()[1]}/a", "", "main"))
+            async with asyncio.timeout(60):
+                connection, _ = await asyncio.get_running_loop().sock_accept(server)
+                with connection:
+                    await place.close()
+                    assert bringing.cancelled()
+                    while await asyncio.get_running_loop().sock_recv(connection, 4096):  # until git has gone
+                        pass
 
     asyncio.run(run())
 

@@ -41,6 +41,17 @@ def test_a_commit_of_a_branch_is_as_a_clone_has_it(repository: Path, tmp_path: P
     assert (source.head.commit, source.head.branch, source.changes) == (commit, "main", 0)
 
 
+@pytest.mark.parametrize("ref", ["refs/tags/v1", "refs/pull/7/head", "refs/merge-requests/7/head"])
+def test_a_ref_of_another_kind_is_on_no_branch(repository: Path, tmp_path: Path, ref: str) -> None:
+    commit = git(repository, "rev-parse", "v1")
+    git(repository, "update-ref", ref, commit)
+    out = tmp_path / "out"
+    assert thd_check_out(str(repository), commit, ref, out) == commit
+    assert git(out, "rev-parse", "HEAD") == commit
+    assert git(out, "rev-parse", "--abbrev-ref", "HEAD") == "HEAD"
+    assert git(out, "for-each-ref", "--format=%(refname)") == "refs/tags/v1"
+
+
 def test_without_a_commit_it_is_the_branchs_last_and_without_a_branch_the_heads(
     repository: Path, tmp_path: Path
 ) -> None:

@@ -54,8 +54,9 @@ def ip(*words: str) -> str:
 
 def left(name: str) -> list[str]:
     """Name what there is of a link on this machine."""
-    found = [f"namespace {name}"] if Path("/run/netns", name).exists() else []
-    return found + ([f"tap {name}"] if name in ip("-brief", "link") else [])
+    if not Path("/run/netns", name).exists():
+        return []
+    return [f"namespace {name}", *([f"tap {name}"] if name in ip("-netns", name, "-brief", "link") else [])]
 
 
 class Guest:
@@ -65,7 +66,7 @@ class Guest:
         self.name = f"hvtest{secrets.token_hex(3)}"
         ip("netns", "add", self.name)
         ip("-netns", self.name, "tuntap", "add", "dev", "eth0", "mode", "tap")
-        self._ends = (_open_tap(tap), link._inside(self.name, lambda: _open_tap("eth0")))
+        self._ends = (link._inside(tap, lambda: _open_tap(tap)), link._inside(self.name, lambda: _open_tap("eth0")))
         self._over, self._end = os.pipe()
         self._carrying = threading.Thread(target=self._carry)
 
@@ -109,7 +110,7 @@ def _open_tap(name: str) -> int:
 
 @asynccontextmanager
 async def wired(folder: Path) -> AsyncIterator[tuple[Link, Guest, list[socket.socket]]]:
-    """Give a link and its guest, as a cell does it: the tap is opened before it moves."""
+    """Give a link and its guest, as a cell does it: the tap is opened before it is up."""
     made = await Link.open(folder, PORTS)
     try:
         guest = await asyncio.to_thread(Guest, made.tap)
@@ -271,7 +272,7 @@ def test_closing_is_safe_at_every_stage_and_twice(tmp_path: Path) -> None:
         with pytest.raises(CellError, match="closed"):
             await opened.wire()
         without_tap = await Link.open(tmp_path, PORTS)
-        ip("link", "delete", "dev", without_tap.tap)  # as QEMU's end may take it
+        ip("-netns", without_tap.tap, "link", "delete", "dev", without_tap.tap)  # as QEMU's end may take it
         await without_tap.close()
 
     asyncio.run(scenario())

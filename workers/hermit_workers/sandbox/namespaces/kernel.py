@@ -29,6 +29,15 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
+def join(namespace: str, kind: int) -> None:
+    """Enter a namespace that has a name in the file system (setns(2))."""
+    descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(descriptor, kind), f"setns {namespace}")
+    finally:
+        os.close(descriptor)
+
+
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """Mount (mount(2)); raise OSError where the kernel does not."""
     words = (source.encode(), os.fsencode(target), kind.encode())

@@ -123,7 +123,10 @@ sub become {
     my ($given, $printed, $tell, $folder, $variables, $words) = @_;
     $SIG{PIPE} = $SIG{CHLD} = 'DEFAULT';
     syscall SETSID;
-    syswrite $members, "0" if defined $members;    # whoever writes this joins
+    if (defined $members && !syswrite $members, "0") {    # whoever writes this joins
+        syswrite $tell, "the group of its processes: $!";
+        syscall EXIT_GROUP, 127;
+    }
     syscall DUP2, fileno $given, 0;
     syscall DUP2, fileno $printed, $_ for 1, 2;
     %ENV = map { split /=/, $_, 2 } @$variables;
