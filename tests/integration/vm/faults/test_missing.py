@@ -144,7 +144,7 @@ def test_a_qemu_that_takes_more_than_it_may(bench: VmBench, monkeypatch: pytest.
     if (group := Cgroup.make(Limits())) is None or "memory" not in group.holds:
         pytest.skip("no control group for memory")
     group.remove()
-    monkeypatch.setattr(bounds, "_OWN", -(620 << 20))
+    monkeypatch.setattr(bounds, "OWN", -(620 << 20))
 
     async def scenario() -> None:
         async with started(bench):
